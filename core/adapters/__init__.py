@@ -1,0 +1,1 @@
+"""Implementations of the ports that need a library or the file system."""

@@ -1,0 +1,1 @@
+"""Finding passages that cannot both be true. Each module holds one step of the lexical detector."""

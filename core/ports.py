@@ -1,0 +1,87 @@
+"""What REDO asks of the parts that can be replaced. Each port has one conformance suite in tests/contracts/.
+
+Retrieval and detection get all queries of a chunk in one call, so that an implementation can work in big batches. Each
+query brings its own `Deadline`: an implementation counts its work on a query inside `deadline.running()`, or charges it
+the query's share, and stops with what it has when the time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from core.clock import Deadline
+from core.model import Detection, Evidence, Query, Ranking
+
+
+class Retriever(Protocol):
+    """Finds passages for queries."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, for the trace. The same version gives the same rankings."""
+        ...
+
+    def retrieve(self, queries: Sequence[Query], k: int, deadlines: Sequence[Deadline]) -> Sequence[Ranking]:
+        """Return one ranking a query, in the order of the queries, each of at most `k` passages, best first.
+
+        Equal scores stand in the order of the corpus. A query that matches nothing gets an empty ranking.
+
+        Raises:
+            RetrieverError: the index cannot be used.
+        """
+        ...
+
+
+class ContradictionDetector(Protocol):
+    """Finds passages that contradict each other."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, for the trace. The same version gives the same findings."""
+        ...
+
+    def detect(
+        self, queries: Sequence[Query], rankings: Sequence[Ranking], deadlines: Sequence[Deadline]
+    ) -> Sequence[Detection]:
+        """Return one detection a query, in the order of the queries. Findings name passages of that ranking only."""
+        ...
+
+
+class EvidenceOrderer(Protocol):
+    """Puts the passages of a ranking in order."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, for the trace."""
+        ...
+
+    def order(self, query: Query, ranking: Ranking, detection: Detection) -> tuple[Evidence, ...]:
+        """Return every passage of the ranking once, best first."""
+        ...
+
+
+class LedgerStore(Protocol):
+    """Keeps objects that are written once and never changed."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is: `s3://bucket/prefix`, or an absolute path."""
+        ...
+
+    def append(self, key: str, payload: bytes) -> bool:
+        """Create the object; false where the key exists already, whose object is then left as it is.
+
+        Raises:
+            TransientStoreError: a later attempt may succeed; nothing visible was written.
+            StoreError: it will not.
+        """
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return the object's bytes. Raises StoreError where there is none."""
+        ...
+
+    def keys(self, prefix: str = "") -> Iterable[str]:
+        """All keys that begin with `prefix`, sorted."""
+        ...

@@ -1,0 +1,1 @@
+"""Traces as Parquet: schema, object stores, and DuckDB views."""
