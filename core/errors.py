@@ -7,8 +7,10 @@
     │   └── FlagError            a flag: unknown name, wrong type, value out of range
     ├── RecordError              one record of a file, with its field: quarantined, never fatal for the batch
     ├── RetrieverError           the passage index is missing or broken
-    └── StoreError               an object store refused or failed
-        └── TransientStoreError  the same call may succeed later: timeouts, 5xx, lost connections
+    ├── StoreError               an object or state store refused or failed
+    │   └── TransientStoreError  the same call may succeed later: timeouts, 5xx, lost connections
+    ├── StateConflict            somebody else changed a stored value first: load it and decide again
+    └── CircuitOpenError         a breaker did not let a call through
 
 Errors cross process borders between workers, so each one is rebuilt from its arguments by pickle.
 """
@@ -58,8 +60,45 @@ class RetrieverError(RedoError):
 
 
 class StoreError(RedoError):
-    """An object store refused a request, or failed for good."""
+    """An object or state store refused a request, or failed for good."""
 
 
 class TransientStoreError(StoreError):
-    """An object store failed in a way that a later attempt may survive."""
+    """A store failed in a way that a later attempt may survive."""
+
+
+class StateConflict(RedoError):  # noqa: N818 - no error of the program: a race that was lost, and an answer to it
+    """A stored value has another version than the one that the change was made from. Nothing was written.
+
+    Attributes:
+        name: the value's name.
+        expected_version: the version that the caller knew; 0 means that there was none.
+    """
+
+    def __init__(self, name: str, expected_version: int) -> None:
+        super().__init__(name, expected_version)
+        self.name = name
+        self.expected_version = expected_version
+
+    def __str__(self) -> str:
+        return f"state {self.name!r}: version {self.expected_version} is no longer the newest; load it and try again"
+
+
+class CircuitOpenError(RedoError):
+    """A breaker did not let a call through.
+
+    Attributes:
+        name: the breaker's name.
+        reason: why, as the text of a `core.breaker.RejectReason`.
+        retry_after_s: seconds until a call may be tried, where that is known.
+    """
+
+    def __init__(self, name: str, reason: str, retry_after_s: float | None) -> None:
+        super().__init__(name, reason, retry_after_s)
+        self.name = name
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        wait = "" if self.retry_after_s is None else f", next attempt in {self.retry_after_s:.1f} s"
+        return f"breaker {self.name!r}: {self.reason}{wait}"

@@ -183,7 +183,8 @@ class Evidence:
         tokens: length by `core.selection.count_tokens`.
         support: how many independent sources say what it says, its own included.
         conflict_group: number of the dispute that it takes part in, from 1; `None` where nobody disputes it.
-        disputed: whether the dispute is open, so that both of its sides must be read.
+        disputed_by: passages that say otherwise with about as much support. Such a dispute is open: a reader needs
+            both sides.
     """
 
     passage: Passage
@@ -193,7 +194,12 @@ class Evidence:
     tokens: int
     support: int = 1
     conflict_group: int | None = None
-    disputed: bool = False
+    disputed_by: tuple[str, ...] = ()
+
+    @property
+    def disputed(self) -> bool:
+        """Whether the passage takes part in an open dispute."""
+        return bool(self.disputed_by)
 
 
 class ExclusionReason(StrEnum):

@@ -7,11 +7,12 @@ the query's share, and stops with what it has when the time is up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from core.clock import Deadline
 from core.model import Detection, Evidence, Query, Ranking
+from core.state import Change, Versioned
 
 
 class Retriever(Protocol):
@@ -84,4 +85,38 @@ class LedgerStore(Protocol):
 
     def keys(self, prefix: str = "") -> Iterable[str]:
         """All keys that begin with `prefix`, sorted."""
+        ...
+
+
+class StateStore(Protocol):
+    """Keeps small versioned values that several processes share. A value is a mapping that JSON can hold.
+
+    A name is lower-case letters, digits and single hyphens (`core.state.check_name`), so that every store can use it.
+    """
+
+    def load(self, name: str) -> Versioned | None:
+        """Return the newest version, `None` where there is none. The caller owns the value.
+
+        Raises:
+            TransientStoreError: a later attempt may succeed.
+            StoreError: it will not.
+        """
+        ...
+
+    def swap(
+        self, name: str, *, expected_version: int, value: Mapping[str, object], actor: str, reason: str
+    ) -> Versioned:
+        """Write the next version if `expected_version` is still the newest (0: there is none), and record the change.
+
+        The value and its history entry are written together or not at all.
+
+        Raises:
+            StateConflict: another version is the newest; nothing was written.
+            TransientStoreError, StoreError: as for `load`; nothing visible was written, as far as the store can tell.
+            TypeError: JSON cannot hold the value.
+        """
+        ...
+
+    def history(self, name: str, limit: int) -> Sequence[Change]:
+        """Return the newest `limit` changes, newest first. Raises as `load` does."""
         ...

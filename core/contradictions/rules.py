@@ -1,0 +1,236 @@
+"""Two texts about one subject: rules that compare what both state.
+
+Each rule looks for one kind of statement in both sentences and returns a `Finding` where they cannot both be right. A
+rule's score is how often it was right on one half of the RAMDocs questions and on the installed-docs batch, rounded
+down; docs/detection.md has the figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from core.contradictions.finding import Context, Finding
+from core.contradictions.pairing import SentencePair
+from core.contradictions.sentences import Sentence
+from core.contradictions.values import Value, ValueKind
+from core.model import ContradictionKind, Span
+
+Rule = Callable[[SentencePair, Context], Finding | None]
+
+_EVENT_WINDOW_CHARS = 60
+_ASKED_WINDOW_CHARS = 60
+_ROUNDING = 0.02
+"""Quantities closer than this share are taken for one figure, rounded differently."""
+_POLARITY_OVERLAP = 0.75
+"""Share of all topic words of both sentences that both must have for a `not` to be the difference."""
+
+_SUPPORT = re.compile(
+    r"\b(?:requir|support|need|compatib|works?\b|run|test|python_requires|minimum|at least)", re.IGNORECASE
+)
+_PAST = re.compile(
+    r"\b(?:drop|deprecat|remov|no longer|end[- ]of[- ]life|eol|older|legacy|until|before|prior)", re.IGNORECASE
+)
+
+
+def required_versions(pair: SentencePair, context: Context) -> Finding | None:
+    """Two statements of which versions of a product are needed, whose lowest versions differ.
+
+    `Python >=3.10` against `supports Python 3.8 and 3.9`. Sentences about versions that were dropped say nothing.
+    """
+    if _PAST.search(pair.left.text) or _PAST.search(pair.right.text):
+        return None
+    lowest_left, lowest_right = _lowest_versions(pair.left), _lowest_versions(pair.right)
+    for product in sorted(lowest_left.keys() & lowest_right.keys()):
+        one, other = lowest_left[product], lowest_right[product]
+        if not (one.bounded or other.bounded):
+            continue
+        if product not in context.attribute and not _SUPPORT.search(pair.left.text + pair.right.text):
+            continue
+        low, high = sorted((one, other), key=lambda value: value.digits)
+        if low.digits[:2] != high.digits[:2] and high.bounded:
+            return Finding(ContradictionKind.NUMERIC, 0.8, Span(one.start, one.end), Span(other.start, other.end))
+    return None
+
+
+def _lowest_versions(sentence: Sentence) -> dict[str, Value]:
+    lowest: dict[str, Value] = {}
+    for value in sentence.values:
+        if value.kind is ValueKind.VERSION and (value.bounded or _SUPPORT.search(sentence.text)):
+            known = lowest.get(value.key)
+            if known is None or value.digits < known.digits:
+                lowest[value.key] = value
+    return lowest
+
+
+_EVENTS = {
+    name: re.compile(rf"\b(?:{words})", re.IGNORECASE)
+    for name, words in {
+        "birth": r"born\b|birth\b|b\.\s",
+        "death": r"died\b|death\b|passed away",
+        "foundation": r"founded|established|incorporated|formed\b|foundation\b|inception",
+        "release": r"released|release\b|published|premiered|debuted|launched|aired",
+        "opening": r"opened|opening\b|inaugurated",
+        "construction": r"built\b|constructed|completed\b|erected",
+        "discovery": r"discovered|invented|patented",
+        "end": r"closed\b|dissolved|abolished|demolished|ended\b",
+    }.items()
+}
+
+
+def event_dates(pair: SentencePair, context: Context) -> Finding | None:
+    """The same event of the subject (birth, foundation, release, ...), at dates that cannot both be right."""
+    del context
+    for event in _EVENTS.values():
+        one, other = _date_of(pair.left, event), _date_of(pair.right, event)
+        if one is None or other is None:
+            continue
+        shared = min(len(one.digits), len(other.digits))
+        if one.digits[:shared] != other.digits[:shared]:
+            return Finding(ContradictionKind.DATE, 0.7, Span(one.start, one.end), Span(other.start, other.end))
+    return None
+
+
+def _date_of(sentence: Sentence, event: re.Pattern[str]) -> Value | None:
+    """The one date that stands close to the event's word; nothing where two compete."""
+    match = event.search(sentence.passage_text, sentence.start, sentence.end)
+    if match is None:
+        return None
+    close = [
+        value
+        for value in sentence.values
+        if value.kind is ValueKind.DATE and -_EVENT_WINDOW_CHARS / 2 <= value.start - match.end() <= _EVENT_WINDOW_CHARS
+    ]
+    return close[0] if len(close) == 1 else None
+
+
+_ROLES = {
+    name: re.compile(pattern, re.IGNORECASE)
+    for name, pattern in {
+        "director": r"\bdirected by\s+",
+        "author": r"\bwritten by\s+|\bauthored by\s+|\bauthor (?:is|was)\s+",
+        "producer": r"\bproduced by\s+",
+        "founder": r"\bfounded by\s+",
+        "designer": r"\bdesigned by\s+",
+        "composer": r"\bcomposed by\s+",
+        "performer": r"\bperformed by\s+|\brecorded by\s+|\bsung by\s+",
+        "spouse": r"\bmarried to\s+",
+        "capital": r"\bcapital (?:is|was)\s+",
+        "owner": r"\bowned by\s+",
+    }.items()
+}
+_ROLE_GAP_CHARS = 25
+
+
+def role_names(pair: SentencePair, context: Context) -> Finding | None:
+    """The same role (director, founder, licence, ...) held by different names."""
+    del context
+    for role in _ROLES.values():
+        one, other = _holder(pair.left, role), _holder(pair.right, role)
+        if one is None or other is None:
+            continue
+        if not set(one.stems) & set(other.stems) and not _initials_of_one_another(pair, one, other):
+            return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
+    return None
+
+
+_LICENCE = re.compile(
+    r"\b(?:licen[cs]ed|released|distributed|available) under\s+(?:the\s+|an?\s+)?(?:terms of the\s+)?(?:the\s+)?"
+    r"|\blicen[cs]e (?:of [\w.\-]+ )?is\s+(?:the\s+)?",
+    re.IGNORECASE,
+)
+
+
+def licences(pair: SentencePair, context: Context) -> Finding | None:
+    """Two different licences of the subject; nothing where one is the other's abbreviation."""
+    del context
+    one, other = _holder(pair.left, _LICENCE), _holder(pair.right, _LICENCE)
+    if one is None or other is None or set(one.stems) & set(other.stems) or _initials_of_one_another(pair, one, other):
+        return None
+    return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
+
+
+def _holder(sentence: Sentence, role: re.Pattern[str]) -> Value | None:
+    """The name that follows the role's words."""
+    match = role.search(sentence.passage_text, sentence.start, sentence.end)
+    if match is None:
+        return None
+    names = (value for value in sentence.values if value.kind is ValueKind.NAME)
+    return next((name for name in names if 0 <= name.start - match.end() <= _ROLE_GAP_CHARS), None)
+
+
+def _initials_of_one_another(pair: SentencePair, one: Value, other: Value) -> bool:
+    """Whether one name is the other's abbreviation, as BSD and Berkeley Software Distribution are."""
+    short, long = sorted((_value_text(pair.left, one), _value_text(pair.right, other)), key=len)
+    initials = "".join(word[0] for word in re.findall(r"[A-Za-z]+", long)).lower()
+    return short.replace(".", "").lower() in initials
+
+
+def _value_text(sentence: Sentence, value: Value) -> str:
+    return sentence.passage_text[value.start : value.end]
+
+
+def counted_things(pair: SentencePair, context: Context) -> Finding | None:
+    """What the query asks about, counted differently, at the same time as far as times are given.
+
+    In both sentences the number stands close to words of the query, and is the only one of its unit.
+    """
+    years_left, years_right = _years(pair.left), _years(pair.right)
+    if years_left and years_right and not years_left & years_right:
+        return None
+    for unit in sorted({value.key for value in pair.left.values if value.kind is ValueKind.QUANTITY and value.key}):
+        ones, others = _quantities(pair.left, unit), _quantities(pair.right, unit)
+        if len(ones) != 1 or len(others) != 1:
+            continue
+        one, other = ones[0], others[0]
+        asked = _asked_near(pair.left, one, context) & _asked_near(pair.right, other, context)
+        if not asked - {unit}:
+            continue
+        if abs(one.number - other.number) > _ROUNDING * max(abs(one.number), abs(other.number)):
+            return Finding(ContradictionKind.NUMERIC, 0.6, Span(one.start, one.end), Span(other.start, other.end))
+    return None
+
+
+def _asked_near(sentence: Sentence, value: Value, context: Context) -> set[str]:
+    """Stems of the query's attribute, as far as they stand close to the value."""
+    return {
+        stemmed
+        for word, stemmed in zip(sentence.words, sentence.stems, strict=True)
+        if stemmed in context.attribute
+        and value.start - _ASKED_WINDOW_CHARS <= word.start <= value.end + _ASKED_WINDOW_CHARS
+    }
+
+
+def _years(sentence: Sentence) -> set[int]:
+    return {value.digits[0] for value in sentence.values if value.kind is ValueKind.DATE}
+
+
+def _quantities(sentence: Sentence, unit: str) -> list[Value]:
+    return [
+        value
+        for value in sentence.values
+        if value.kind is ValueKind.QUANTITY and value.key == unit and sentence.passage_text[value.start].isdigit()
+    ]
+
+
+def opposite_polarity(pair: SentencePair, context: Context) -> Finding | None:
+    """Nearly the same words, denied in one of the two sentences."""
+    del context
+    if pair.left.negated == pair.right.negated:
+        return None
+    shared = len(pair.left.topic & pair.right.topic)
+    if shared < _POLARITY_OVERLAP * len(pair.left.topic | pair.right.topic):
+        return None
+    return Finding(
+        ContradictionKind.POLARITY,
+        0.6,
+        Span(pair.left.start, pair.left.end),
+        Span(pair.right.start, pair.right.end),
+    )
+
+
+RULES_ON_PRODUCTS: tuple[Rule, ...] = (required_versions, licences)
+"""Rules about products, whose names are unique enough."""
+
+RULES_IN_ONE_SETTING: tuple[Rule, ...] = (event_dates, role_names, counted_things, opposite_polarity)
+"""Rules that namesakes would fool: they need passages that also share other names."""
