@@ -322,7 +322,7 @@ class Resolution:
         return next(flag for flag in self.resolved if flag.name == name)
 
 
-def resolve(  # noqa: PLR0913 - one argument a source
+def resolve(
     *,
     kill: KillSwitches,
     run: Mapping[str, object],

@@ -97,6 +97,31 @@ def parse_query(record: object) -> Query:
     )
 
 
+def query_record(query: Query) -> dict[str, object]:
+    """The query as a record of JSON values that `parse_query` reads back to the same query."""
+    return {
+        "query_id": query.query_id,
+        "text": query.text,
+        "session_id": query.session_id,
+        "user_id": query.user_id,
+        "metadata": dict(query.metadata),
+        "candidates": None
+        if query.candidates is None
+        else [{**passage_record(item.passage), "score": item.score} for item in query.candidates],
+    }
+
+
+def passage_record(passage: Passage) -> dict[str, object]:
+    """The passage as a record of JSON values that `parse_passage` reads back to the same passage."""
+    return {
+        "passage_id": passage.passage_id,
+        "text": passage.text,
+        "source": passage.source,
+        "published_at": None if passage.published_at is None else passage.published_at.isoformat(),
+        "metadata": dict(passage.metadata),
+    }
+
+
 def parse_passage(record: object) -> Passage:
     """Check one record of a passages file.
 

@@ -82,7 +82,7 @@ class _Swappable(Protocol):
 _Value = TypeVar("_Value", bound=Mapping[str, object])
 
 
-def update(  # noqa: PLR0913 - who, why and how often belong to every change
+def update(
     store: _Swappable,
     name: str,
     change: Callable[[Mapping[str, object] | None], _Value],

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import Stemmer
 
-WORD = re.compile(r"[^\W_]+(?:(?:['’.\-]|,(?=\d{3}))[^\W_]+)*")
-"""A run of letters and digits; apostrophes, dots and hyphens join, commas in numbers too (`3.10`, `U.S`, `3,559`)."""
+WORD = re.compile(r"[^\W_]+(?:(?:['’.\-_]|,(?=\d{3}))[^\W_]+)*")
+"""A run of letters and digits, joined by `'`, `.`, `-` or `_`, in numbers by commas too (`3.10`, `U.S`, `3,559`)."""
 
 STOPWORDS = frozenset(
     """
@@ -29,12 +29,20 @@ STOPWORDS = frozenset(
 
 _ABBREVIATIONS = frozenset(
     "al approx appt apr assn aug ave bros ca capt cf co col corp dec dept dr ed eds eg est etc feb fig figs gen gov "
-    "hon inc jan jr jul jun lt ltd mar mr mrs ms mt no nos nov oct op pp pres prof rep rev sen sep sept sgt sr st vol "
+    "hon inc jan jr jul jun lt ltd mar mr mrs ms mt nov oct op pp pres prof rep rev sen sep sept sgt sr st vol "
     "vs".split()
 )
-_SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s)|\n\s*\n|\n(?=\s*[-*•]\s)|(?<=\S)\s+•\s")
+_BEFORE_NUMBERS = frozenset({"no", "nos"})
+"""Abbreviations only where a number follows: `No. 5`, but `He said no.`"""
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"'”’)\]]*+(?=\s)|\n\s*\n|\n(?=\s*[-*•]\s)|(?<=\S)\s+•\s")
+_SHORT_WORD = 3
+"""Letters up to which a word before a full stop and a lower-case word is taken for an abbreviation."""
+_LOOK_BACK_CHARS = 40
+"""How far back an abbreviation is looked for. All of them are shorter; without a bound the time grows with the square."""
 _MAX_SENTENCE_CHARS = 600
 """Longer stretches are tables or lists; they are cut at white space so that no step meets unbounded input."""
+
+_LAST_SPACE = re.compile(r".*\S(?=\s)", re.DOTALL)
 
 _stemmer = Stemmer.Stemmer("english")
 
@@ -85,8 +93,8 @@ def count_tokens(text: str) -> int:
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each sentence, without surrounding white space.
 
-    A full stop ends a sentence where white space follows, unless it closes an initial, a known abbreviation or a word
-    that a lower-case word follows. Empty lines and bullets end one too.
+    A full stop ends a sentence where white space follows, unless it closes an initial, a known abbreviation or a short
+    word that a lower-case word follows. Empty lines and bullets end one too.
     """
     start = 0
     for match in _SENTENCE_END.finditer(text):
@@ -98,13 +106,15 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ends_sentence(text: str, start: int, match: re.Match[str]) -> bool:
-    before = text[start : match.start()].rsplit(maxsplit=1)
+    before = text[max(start, match.start() - _LOOK_BACK_CHARS) : match.start()].rsplit(maxsplit=1)
     last = before[-1] if before else ""
     bare = last.strip("([\"'“‘").lower()
+    following = text[match.end() : match.end() + 8].lstrip()
+    if bare in _BEFORE_NUMBERS:
+        return not following[:1].isdigit()
     if bare in _ABBREVIATIONS or (len(bare) == 1 and bare.isalpha()) or re.fullmatch(r"(?:[a-z]\.)+[a-z]", bare):
         return False
-    following = text[match.end() : match.end() + 8].lstrip()
-    return not (following and following[0].islower())
+    return not (following and following[0].islower() and len(bare) <= _SHORT_WORD)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -113,8 +123,8 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while end > start and text[end - 1].isspace():
         end -= 1
     while end - start > _MAX_SENTENCE_CHARS:
-        cut = text.rfind(" ", start, start + _MAX_SENTENCE_CHARS)
-        cut = cut if cut > start else start + _MAX_SENTENCE_CHARS
+        space = _LAST_SPACE.match(text, start, start + _MAX_SENTENCE_CHARS)
+        cut = space.end() if space else start + _MAX_SENTENCE_CHARS
         yield start, cut
         start = cut
         while start < end and text[start].isspace():

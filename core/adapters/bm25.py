@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from core.clock import Deadline
 from core.digest import canonical_json
 from core.errors import RetrieverError
 from core.model import Passage, Query, Ranking, ScoredPassage
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG when it is imported
 
 FORMAT = "1"
 """Goes up whenever the folder's content changes; older folders are then built anew."""

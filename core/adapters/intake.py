@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -50,18 +50,31 @@ _LABEL = _Kind(
 )
 
 
-def read_queries(path: Path, *, quarantine: QuarantineFile, name: str | None = None) -> Iterator[Query]:
+def _parse_query_with_candidates(record: object) -> Query:
+    query = parse_query(record)
+    if query.candidates is None:
+        raise RecordError("candidates", "missing, expected a list of passages, because no passages file was given")
+    return query
+
+
+_QUERY_WITH_CANDIDATES = replace(_QUERY, parse=_parse_query_with_candidates)
+
+
+def read_queries(
+    path: Path, *, quarantine: QuarantineFile, name: str | None = None, need_candidates: bool = False
+) -> Iterator[Query]:
     """Read the usable queries of a JSONL, CSV or Parquet file in their order.
 
     Args:
         path: the file.
         quarantine: where unusable records go.
         name: what the quarantine calls the file, where `path` is only a copy of what the user named.
+        need_candidates: whether a query without candidates is unusable, because there is nothing to retrieve from.
 
     Raises:
         BatchError: at once where the path is no such file; at the end where no record was usable.
     """
-    return _read(path, _QUERY, quarantine, name or path.name)
+    return _read(path, _QUERY_WITH_CANDIDATES if need_candidates else _QUERY, quarantine, name or path.name)
 
 
 def read_passages(path: Path, *, quarantine: QuarantineFile, name: str | None = None) -> Iterator[Passage]:

@@ -28,12 +28,12 @@ _FORMAT: Final = 1
 # The triggers keep the history append-only for everybody who has the file, not only for this module.
 _SCHEMA: Final = (
     """CREATE TABLE state (
-        name TEXT PRIMARY KEY, version INTEGER NOT NULL, value BLOB NOT NULL, changed_at TEXT NOT NULL,
+        name TEXT PRIMARY KEY, version INTEGER NOT NULL, value TEXT NOT NULL, changed_at TEXT NOT NULL,
         actor TEXT NOT NULL, reason TEXT NOT NULL
     ) STRICT""",
     """CREATE TABLE history (
         name TEXT NOT NULL, version INTEGER NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
-        before BLOB, after BLOB NOT NULL, time TEXT NOT NULL, PRIMARY KEY (name, version)
+        before TEXT, after TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (name, version)
     ) STRICT, WITHOUT ROWID""",
     """CREATE TRIGGER history_is_not_changed BEFORE UPDATE ON history
         BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END""",
@@ -73,7 +73,7 @@ class SqliteStateStore:
     ) -> Versioned:
         """See `core.ports.StateStore.swap`."""
         check_name(name)
-        payload = canonical_json(dict(value))
+        payload = canonical_json(dict(value)).decode()
         with self._writing() as connection:
             present = _newest(connection, name)
             if (0 if present is None else present.version) != expected_version:
@@ -92,7 +92,7 @@ class SqliteStateStore:
                     version,
                     actor,
                     reason,
-                    None if present is None else canonical_json(present.value),
+                    None if present is None else canonical_json(present.value).decode(),
                     payload,
                     now.isoformat(),
                 ),

@@ -302,7 +302,7 @@ def with_failures(
     return counted
 
 
-def record(  # noqa: PLR0913 - the call, its result, and what the world says
+def record(
     state: BreakerState,
     config: BreakerConfig,
     *,

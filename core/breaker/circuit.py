@@ -117,7 +117,7 @@ class CircuitBreaker:
         exclude: exceptions that are the caller's own fault and are ignored.
     """
 
-    def __init__(  # noqa: PLR0913 - everything that comes from outside
+    def __init__(
         self,
         name: str,
         *,

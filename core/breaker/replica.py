@@ -67,7 +67,7 @@ class Streak:
         return self.failures if self.ended else failures + self.failures
 
 
-def reconcile(  # noqa: PLR0913 - three states and what the world says
+def reconcile(
     base: BreakerState,
     local: BreakerState,
     stored: BreakerState,
@@ -129,7 +129,7 @@ class Replica:
         refresh_s: after how many seconds the state is read again; `math.inf` leaves it to `sync`.
     """
 
-    def __init__(  # noqa: PLR0913 - everything that comes from outside
+    def __init__(
         self,
         name: str,
         *,

@@ -69,8 +69,8 @@ def _judge_edit(gone: Sequence[Word], come: Sequence[Word], *, left: Sentence, r
     if _has_digit(gone) and _has_digit(come):
         dated = _date_at(left, spans[0]) and _date_at(right, spans[1])
         return Finding(ContradictionKind.DATE if dated else ContradictionKind.NUMERIC, 0.9, *spans)
-    if _has_digit(gone) or _has_digit(come):
-        return None
+    if _has_digit(gone) or _has_digit(come) or any("_" in word.text for word in (*gone, *come)):
+        return None  # identifiers name different things
     if _capitalised(gone) and _capitalised(come):
         return Finding(ContradictionKind.ENTITY, 0.85, *spans)
     if max(len(gone), len(come)) > _MAX_COMMON_EDIT_WORDS or _only_stop_words(gone) or _only_stop_words(come):

@@ -24,12 +24,16 @@ class Context(NamedTuple):
         similarity: how much the two passages repeat each other, 0 to 1.
         same_subject: whether both passages are about the subject that the query names.
         same_setting: whether they also share names beside it, so that namesakes are unlikely.
+        about: stems of the words that the query is about.
+        query_topic: stems of all the query's topic words.
         attribute: stems of the query's topic words that do not name its subject: what it asks about the subject.
     """
 
     similarity: float
     same_subject: bool
     same_setting: bool
+    about: frozenset[str]
+    query_topic: frozenset[str]
     attribute: frozenset[str]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from core.contradictions.pairing import SentencePair, pair_by_topic
 from core.contradictions.rules import RULES_IN_ONE_SETTING, RULES_ON_PRODUCTS
 from core.contradictions.sentences import Sentence, read_sentences
 from core.contradictions.subject import (
+    ASKING,
     Meaning,
     Subject,
     different_meanings,
@@ -23,19 +25,23 @@ from core.contradictions.subject import (
 from core.contradictions.values import Value, ValueKind
 from core.model import Agreement, Ambiguity, Claim, Contradiction, Detection, Passage, Query, Ranking, Span
 from core.similarity import similarity_matrix
+from core.text import stem
 
 STAGE = "lexical"
 _SHARED_NAMES = 0.15
 """Share of the shorter list of names, the subject's aside, that two passages of one setting have in common."""
 
 
+_COMPOUND = re.compile(r"[-_]")
+
+
 class LexicalDetector:
     """Finds contradictions by comparing sentences about one thing, word by word and value by value.
 
-    Passages that do not name the query's subject are passed over: what they dispute, nobody asked. Sentences of different
-    passages are paired where they share topic words with each other and with the query. On each
-    pair, `edits` and `rules` look for typed evidence. Where two independent passages take the
-    query's subject for different things, a finding becomes an `Ambiguity`. Pairs that state the same value agree.
+    Passages that do not name the query's subject are passed over: nobody asked what they dispute. Sentences of
+    different passages are paired where they share topic words with each other and with the query. On each pair, `edits`
+    and `rules` look for typed evidence. Where two independent passages take the query's subject for different things, a
+    finding becomes an `Ambiguity`. Pairs that state the same value agree.
 
     It checks the deadline between pairs, keeps `reserve_s` for the stages behind it, and returns what it has by then.
 
@@ -65,7 +71,7 @@ class LexicalDetector:
 
     def _detect_one(self, query: Query, ranking: Ranking, deadline: Deadline) -> Detection:
         subject = subject_of(query.text)
-        passages = [item.passage for item in ranking.items if is_about(subject, item.passage.text)]
+        passages = [item.passage for item in ranking.items if is_about(item.passage.text, subject)]
         read: list[tuple[Sentence, ...]] = []
         for passage in passages:
             if not deadline.leaves(self._reserve_s):
@@ -84,11 +90,39 @@ class LexicalDetector:
 def contradiction_in(pair: SentencePair, context: Context) -> Finding | None:
     """Return what the two sentences disagree about, or nothing."""
     if context.is_one_text:
-        return edited_copy(pair.left, pair.right, similarity=context.similarity)
+        finding = edited_copy(pair.left, pair.right, similarity=context.similarity)
+        same_thing = pair.left.lead == pair.right.lead and _named(pair.left, context) == _named(pair.right, context)
+        return finding if same_thing else None
     if not context.same_subject:
         return None
     rules = (*RULES_ON_PRODUCTS, *RULES_IN_ONE_SETTING) if context.same_setting else RULES_ON_PRODUCTS
-    return next((finding for rule in rules if (finding := rule(pair, context)) is not None), None)
+    finding = next((found for rule in rules if (found := rule(pair, context)) is not None), None)
+    return None if finding is None or _is_about_another(pair, finding, context) else finding
+
+
+def _named(sentence: Sentence, context: Context) -> frozenset[str]:
+    """What the query is about, as far as the sentence names it, compounds such as `name-tools` included."""
+    compounds = (word for word in sentence.topic if "-" in word or "_" in word)
+    return (sentence.topic & context.about) | {
+        word for word in compounds if context.about & set(map(stem, _COMPOUND.split(word)))
+    }
+
+
+def _is_about_another(pair: SentencePair, finding: Finding, context: Context) -> bool:
+    """Whether the sentences name different subjects, or one names the query's and the other begins with another."""
+    in_left, in_right = _named(pair.left, context), _named(pair.right, context)
+    if in_left == in_right:
+        return pair.left.lead != pair.right.lead and not {pair.left.lead, pair.right.lead} & (
+            context.query_topic | ASKING
+        )
+    if not (in_left < in_right or in_right < in_left):
+        return True
+    lacking, value, other = (
+        (pair.right, finding.right, pair.left) if in_left > in_right else (pair.left, finding.left, pair.right)
+    )
+    known = other.topic | context.query_topic | ASKING
+    in_front = zip(lacking.words, lacking.stems, strict=True)
+    return any(stemmed in lacking.topic - known for word, stemmed in in_front if word.end <= value.start)
 
 
 class _Found(NamedTuple):
@@ -159,6 +193,8 @@ class _Findings:
                 similarity=float(self._similarity[left, right]),
                 same_subject=share_subject(self.subject, self._passages[left].text, self._passages[right].text),
                 same_setting=len(one & other) >= max(1.0, _SHARED_NAMES * min(len(one), len(other))),
+                about=self.subject.about,
+                query_topic=self.subject.topic,
                 attribute=self.subject.attribute,
             )
             self._contexts[left, right] = known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,29 +34,35 @@ def pair_by_topic(passages: Sequence[Sequence[Sentence]], query_topic: frozenset
     A word weighs more the fewer sentences have it (`ln(1 + n / df)`, an inverse document frequency). Returns the most
     alike pairs first; equal ones in the order of the passages. `left_passage` is always the smaller index.
     """
-    sentences = [(index, sentence) for index, read in enumerate(passages) for sentence in read]
-    if len(sentences) < 2:  # noqa: PLR2004 - a pair needs two
-        return []
+    frequency = Counter(word for read in passages for sentence in read for word in sentence.topic)
+    count = sum(map(len, passages))
+    weight_of = {word: math.log1p(count / having) for word, having in frequency.items()}
+    sentences = [
+        (index, sentence) for index, read in enumerate(passages) for sentence in read if sentence.topic & query_topic
+    ]
+    # Words of one sentence only are shared by no pair: without them long passages cost a fraction of the time.
     vocabulary: dict[str, int] = {}
     rows, columns = [], []
     for row, (_, sentence) in enumerate(sentences):
         for word in sorted(sentence.topic):
-            rows.append(row)
-            columns.append(vocabulary.setdefault(word, len(vocabulary)))
+            if frequency[word] > 1:
+                rows.append(row)
+                columns.append(vocabulary.setdefault(word, len(vocabulary)))
+    if not vocabulary:
+        return []
     has = np.zeros((len(sentences), len(vocabulary)), dtype=np.float32)
     has[rows, columns] = 1.0
-    weights = np.log1p(len(sentences) / has.sum(axis=0))
-    in_query = np.fromiter((word in query_topic for word in vocabulary), dtype=np.float32, count=len(vocabulary))
-    passage_of = np.fromiter((index for index, _ in sentences), dtype=np.int32, count=len(sentences))
+    weights = np.array([weight_of[word] for word in vocabulary])
+    asked = has[:, [word in query_topic for word in vocabulary]]
+    passage_of = np.array([index for index, _ in sentences])
 
-    shared_weight = (has * weights) @ has.T
-    total = np.diagonal(shared_weight)
-    overlap = shared_weight / np.minimum.outer(total, total)
+    total = np.array([math.fsum(weight_of[word] for word in sentence.topic) for _, sentence in sentences])
+    overlap = (has * weights) @ has.T / np.minimum.outer(total, total)
     wanted = (
         (passage_of[:, None] < passage_of[None, :])
         & (overlap >= _MIN_OVERLAP)
         & (has @ has.T >= _MIN_SHARED_WORDS)
-        & ((has * in_query) @ has.T >= 1.0)
+        & (asked @ asked.T >= 1.0)
     )
     lefts, rights = np.nonzero(wanted)
     best_first = np.argsort(-overlap[lefts, rights].round(6), kind="stable")[:_MAX_PAIRS]

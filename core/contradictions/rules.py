@@ -15,6 +15,7 @@ from core.contradictions.pairing import SentencePair
 from core.contradictions.sentences import Sentence
 from core.contradictions.values import Value, ValueKind
 from core.model import ContradictionKind, Span
+from core.text import stem
 
 Rule = Callable[[SentencePair, Context], Finding | None]
 
@@ -26,27 +27,26 @@ _POLARITY_OVERLAP = 0.75
 """Share of all topic words of both sentences that both must have for a `not` to be the difference."""
 
 _SUPPORT = re.compile(
-    r"\b(?:requir|support|need|compatib|works?\b|run|test|python_requires|minimum|at least)", re.IGNORECASE
+    r"\b(?:requires?|required|requirements?|supports?|supported|needs?|needed|compatible|works?|runs?|tested|minimum|"
+    r"at least|python_requires|for python)\b",
+    re.IGNORECASE,
 )
 _PAST = re.compile(
-    r"\b(?:drop|deprecat|remov|no longer|end[- ]of[- ]life|eol|older|legacy|until|before|prior)", re.IGNORECASE
+    r"\b(?:drop|deprecat|remov|no longer|end(?:ed|s|[- ]of[- ]life)\b|eol|older|latest|last|legacy|until|before|prior|"
+    r"if\b)",
+    re.IGNORECASE,
 )
 
 
 def required_versions(pair: SentencePair, context: Context) -> Finding | None:
     """Two statements of which versions of a product are needed, whose lowest versions differ.
 
-    `Python >=3.10` against `supports Python 3.8 and 3.9`. Sentences about versions that were dropped say nothing.
+    `Python >=3.10` against `supports Python 3.8 and 3.9`. Sentences about versions that were dropped say nothing, and
+    a single version without a bound is an example.
     """
-    if _PAST.search(pair.left.text) or _PAST.search(pair.right.text):
-        return None
     lowest_left, lowest_right = _lowest_versions(pair.left), _lowest_versions(pair.right)
-    for product in sorted(lowest_left.keys() & lowest_right.keys()):
+    for product in sorted(lowest_left.keys() & lowest_right.keys() & context.query_topic):
         one, other = lowest_left[product], lowest_right[product]
-        if not (one.bounded or other.bounded):
-            continue
-        if product not in context.attribute and not _SUPPORT.search(pair.left.text + pair.right.text):
-            continue
         low, high = sorted((one, other), key=lambda value: value.digits)
         if low.digits[:2] != high.digits[:2] and high.bounded:
             return Finding(ContradictionKind.NUMERIC, 0.8, Span(one.start, one.end), Span(other.start, other.end))
@@ -54,13 +54,18 @@ def required_versions(pair: SentencePair, context: Context) -> Finding | None:
 
 
 def _lowest_versions(sentence: Sentence) -> dict[str, Value]:
-    lowest: dict[str, Value] = {}
+    """The lowest version of each product that the sentence says is needed, supported or tested."""
+    if not _SUPPORT.search(sentence.text) or _PAST.search(sentence.text):
+        return {}
+    stated: dict[str, list[Value]] = {}
     for value in sentence.values:
-        if value.kind is ValueKind.VERSION and (value.bounded or _SUPPORT.search(sentence.text)):
-            known = lowest.get(value.key)
-            if known is None or value.digits < known.digits:
-                lowest[value.key] = value
-    return lowest
+        if value.kind is ValueKind.VERSION:
+            stated.setdefault(value.key, []).append(value)
+    return {
+        product: min(values, key=lambda value: value.digits)
+        for product, values in stated.items()
+        if len(values) > 1 or values[0].bounded
+    }
 
 
 _EVENTS = {
@@ -119,7 +124,7 @@ _ROLES = {
         "owner": r"\bowned by\s+",
     }.items()
 }
-_ROLE_GAP_CHARS = 25
+_ROLE_GAP_CHARS = 5
 
 
 def role_names(pair: SentencePair, context: Context) -> Finding | None:
@@ -129,7 +134,7 @@ def role_names(pair: SentencePair, context: Context) -> Finding | None:
         one, other = _holder(pair.left, role), _holder(pair.right, role)
         if one is None or other is None:
             continue
-        if not set(one.stems) & set(other.stems) and not _initials_of_one_another(pair, one, other):
+        if not set(one.stems) & set(other.stems) and not _forms_of_one_another(pair, one, other):
             return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
     return None
 
@@ -141,11 +146,15 @@ _LICENCE = re.compile(
 )
 
 
+_LICENCE_STEMS = frozenset(stem(word) for word in ("licence", "license", "licensed"))
+
+
 def licences(pair: SentencePair, context: Context) -> Finding | None:
     """Two different licences of the subject; nothing where one is the other's abbreviation."""
-    del context
+    if not context.query_topic & _LICENCE_STEMS:
+        return None
     one, other = _holder(pair.left, _LICENCE), _holder(pair.right, _LICENCE)
-    if one is None or other is None or set(one.stems) & set(other.stems) or _initials_of_one_another(pair, one, other):
+    if one is None or other is None or set(one.stems) & set(other.stems) or _forms_of_one_another(pair, one, other):
         return None
     return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
 
@@ -159,11 +168,11 @@ def _holder(sentence: Sentence, role: re.Pattern[str]) -> Value | None:
     return next((name for name in names if 0 <= name.start - match.end() <= _ROLE_GAP_CHARS), None)
 
 
-def _initials_of_one_another(pair: SentencePair, one: Value, other: Value) -> bool:
-    """Whether one name is the other's abbreviation, as BSD and Berkeley Software Distribution are."""
+def _forms_of_one_another(pair: SentencePair, one: Value, other: Value) -> bool:
+    """Whether one name is part of the other or its abbreviation: MIT and MIT-style, BSD and the spelled-out name."""
     short, long = sorted((_value_text(pair.left, one), _value_text(pair.right, other)), key=len)
     initials = "".join(word[0] for word in re.findall(r"[A-Za-z]+", long)).lower()
-    return short.replace(".", "").lower() in initials
+    return short.replace(".", "").lower() in initials or short.lower() in long.lower()
 
 
 def _value_text(sentence: Sentence, value: Value) -> str:

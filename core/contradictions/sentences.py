@@ -5,6 +5,7 @@ Reading is cached by text, because the passages of a corpus come back for query 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -12,6 +13,7 @@ from core.contradictions.values import Value, values_in
 from core.text import STOPWORDS, Word, sentence_spans, stem, words
 
 NEGATIONS = frozenset({"not", "no", "never", "neither", "nor", "without", "cannot", "none", "nobody", "nothing"})
+_LINK = re.compile(r"\w+://\S+")
 _MAX_SENTENCES = 48
 """Sentences read of one passage, about 1,000 words; what is behind them is not compared."""
 _CACHED_PASSAGES = 4096
@@ -47,17 +49,27 @@ class Sentence:
         return values_in(self.passage_text, self.start, self.end, list(self.words))
 
     @cached_property
+    def lead(self) -> str:
+        """Stem of the first word that carries a topic: what the sentence begins with."""
+        return next(stemmed for stemmed in self.stems if stemmed in self.topic)
+
+    @cached_property
     def negated(self) -> bool:
         """Whether the sentence denies something."""
         return any(word.lower in NEGATIONS or word.lower.endswith(("n't", "n’t")) for word in self.words)
 
 
+def _inside(word: Word, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= word.start < end for start, end in spans)
+
+
 @lru_cache(maxsize=_CACHED_PASSAGES)
 def read_sentences(text: str) -> tuple[Sentence, ...]:
-    """The first sentences of a passage, analysed. Sentences without a topic are left out."""
+    """The first sentences of a passage, analysed. Links are no words; sentences without a topic are left out."""
     found = []
+    links = [match.span() for match in _LINK.finditer(text)] if "://" in text else []
     for start, end in sentence_spans(text):
-        in_order = tuple(words(text, start, end))
+        in_order = tuple(word for word in words(text, start, end) if not _inside(word, links))
         stems = tuple(stem(word.text) for word in in_order)
         topic = frozenset(
             stemmed

@@ -23,20 +23,22 @@ _DEFINITION_YEAR = re.compile(r"\b(?:is|was)\s+(?:an?|the)\s+(?P<year>1[5-9]\d\d
 _LIFE_DATES = re.compile(r"\bborn\b|\bdied\b|\d{3,4}\s*[–-]|^\W*\d{1,2}\s\w+\s\d{4}", re.IGNORECASE)
 """A bracket with dates of life states a fact about the subject; the next text may dispute it."""
 _ABOUT_SHARE = 2 / 3
-_SENTENCES_READ = 3
-"""A text says what it is about at its beginning."""
+_BEGINNING = 3
+"""Sentences in which a text says what it is about."""
 
 
 def _stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in text.split())
 
 
-_ASKING = _stems(
+ASKING = _stems(
     "name names called known type kind genre year date time place country state city located location many much long "
     "old number first last current currently official used work works born died founded built released published "
     "written directed invented established opened created version versions support supports supported require requires "
     "required need needs needed run runs compatible minimum licence license licensed install installed installation "
-    "page package packages library project distribution purpose population author maintainer home website"
+    "page package packages library project distribution purpose population author maintainer home website python pip "
+    "command source code repository create created describe described development status depend dependencies lowest "
+    "highest oldest newest latest"
 )
 """What questions ask with, rather than ask about: a passage may lack these and still be about the subject."""
 
@@ -71,15 +73,24 @@ class Subject:
 def subject_of(query: str) -> Subject:
     """Tell a query's subject from what it asks about it. The first capitalised run of words is its name."""
     topic = content_stems(query)
-    runs = [value for value in values_in(query, 0, len(query), words(query)) if value.kind is ValueKind.NAME]
-    names = frozenset(runs[0].stems) & topic if runs else frozenset[str]()
-    return Subject(topic, topic - _ASKING, names - _TITLES or names)
+    about = topic - ASKING or topic
+    runs = (value for value in values_in(query, 0, len(query), words(query)) if value.kind is ValueKind.NAME)
+    names = next((found for run in runs if (found := frozenset(run.stems) & about)), frozenset[str]())
+    return Subject(topic, about, names - _TITLES or names)
 
 
-def is_about(subject: Subject, text: str) -> bool:
-    """Whether the text has the query's name and most of what the query is about: two thirds of the words."""
-    present = word_set(text)
-    return subject.names <= present and len(subject.about & present) >= _ABOUT_SHARE * len(subject.about)
+@lru_cache(maxsize=16_384)
+def is_about(text: str, subject: Subject) -> bool:
+    """Whether a text is about the query's subject, and does not only mention it.
+
+    It has most of the words that the query is about, and each of these in its first sentence or more than once.
+    """
+    present = word_set(text) & subject.about
+    if not subject.names <= present or len(present) < _ABOUT_SHARE * len(subject.about):
+        return False
+    sentences = read_sentences(text)
+    first = sentences[0].topic if sentences else frozenset[str]()
+    return all(sum(word in sentence.topic for sentence in sentences) > 1 for word in present - first)
 
 
 def share_subject(subject: Subject, one: str, other: str) -> bool:
@@ -108,7 +119,7 @@ def meaning_of(text: str, names: frozenset[str]) -> Meaning | None:
     parts: set[str] = set()
     marks: set[str] = set()
     spans: list[Span] = []
-    for sentence in read_sentences(text)[:_SENTENCES_READ]:
+    for sentence in read_sentences(text)[:_BEGINNING]:
         for value in sentence.values:
             if value.kind is ValueKind.NAME and names & set(value.stems):
                 added, marked, span = _added(sentence, value, names)

@@ -88,6 +88,11 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _SPELLED_NUMBER = re.compile(rf"\b(?P<number>{'|'.join(_SPELLED)})(?P<unit>[\s-][^\W\d_]{{3,}})", re.IGNORECASE)
+_LABEL_BEFORE = re.compile(
+    r"\b(?:versions?|sections?|chapter|figure|table|page|step|part|no\.|number)\s*$", re.IGNORECASE
+)
+"""Before a number these make it a label: `version 1` counts nothing."""
+_LABEL_WINDOW_CHARS = 10
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 _VERSION_NUMBER = re.compile(
     r"(?P<comparator>>=|=>|≥|>|~=|==)?\s*(?<![\w.])(?P<version>v?\d+(?:\.\d+)+)"
@@ -151,6 +156,8 @@ def _dates(text: str, start: int, end: int) -> list[Value]:
 def _quantities(text: str, start: int, end: int) -> list[Value]:
     found = []
     for match in _NUMBER.finditer(text, start, end):
+        if _LABEL_BEFORE.search(text, max(start, match.start() - _LABEL_WINDOW_CHARS), match.start()):
+            continue
         number = float(match["number"].replace(",", "")) * _SCALES.get((match["scale"] or "").lower(), 1.0)
         value_end = match.start("unit") if match["unit"] else match.end()
         key = _unit(match["currency"], match["percent"], match["unit"])

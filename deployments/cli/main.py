@@ -1,0 +1,76 @@
+"""The `redo` command: its options, its errors, its exit codes.
+
+0    done
+1    the run failed; what was done is kept, and the same batch id takes it up
+2    what was given cannot be used: one line says what, where, and what was expected
+130  interrupted; as 1
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from core.errors import InputError, RedoError
+from deployments.cli.batches import demo, run
+from deployments.cli.ledger import ledger_app
+from deployments.cli.terminal import ERRORS
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(run)
+app.add_typer(ledger_app, name="ledger")
+
+
+class _Debug:
+    """Whether a failure shows its traceback; set by `--debug` alone."""
+
+    on = False
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - called by Typer
+    if asked:
+        typer.echo(f"redo {version('redo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """REDO chooses the evidence that a language model should read, and records every decision."""
+    _Debug.on = debug
+
+
+def main() -> None:
+    """Run the command line; the entry point of `redo`."""
+    try:
+        app()
+    except RedoError as error:
+        if _Debug.on:
+            raise
+        ERRORS.print(f"[bold red]redo:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except Exception as error:
+        if _Debug.on:
+            raise
+        kind = type(error).__name__
+        ERRORS.print(f"[bold red]redo:[/] {kind}: {_one_line(error)}", highlight=False, soft_wrap=True)
+        ERRORS.print("`redo --debug` before the command shows where it came from.", style="dim", highlight=False)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).replace("[", r"\[")

@@ -1,0 +1,80 @@
+"""The Prefect tasks of a batch. Each fetches its inputs, makes one call, and returns small plain data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run, task_run
+from prefect.tasks import Task, exponential_backoff
+
+from core.errors import TransientStoreError
+from tasks.chunks import Report, store_traces, work_on_chunk
+from tasks.loading import load_batch
+from tasks.run_folder import RunFolder
+from tasks.run_spec import RunRequest, RunSpec
+from tasks.settings import load_settings
+from tasks.summary import Summary, finish_run
+from tasks.wiring import CLOCK
+
+_RETRIES = 3
+_COMPUTING = Lock()
+"""Python computes one chunk at a time; two at once would only make each other's queries late."""
+
+
+def may_succeed_later(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed attempt is worth another: only for what the store says may pass, never for bad input."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TransientStoreError | ConnectionError | TimeoutError)
+
+
+_RETRY: dict[str, Any] = {
+    "retries": _RETRIES,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=1),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_succeed_later,
+    "cache_policy": NO_CACHE,  # a chunk's own files say whether it is done
+    "persist_result": False,
+}
+
+
+@task(name="load-batch", **_RETRY)
+def load(request: RunRequest) -> RunSpec:
+    """Read and check the input, build the passage index, lay out the chunks."""
+    spec = load_batch(request, load_settings(), clock=CLOCK)
+    quarantined = sum(spec.quarantined.values())
+    message = "batch %s: %d queries in %d chunks, %d records quarantined, flags %s"
+    get_run_logger().info(message, spec.batch_id, spec.queries, spec.chunks, quarantined, spec.flags)
+    return spec
+
+
+@task(name="run-chunk", task_run_name="chunk-{number:05d}", **_RETRY)
+def run_chunk(folder: Path, number: int) -> Report:
+    """Choose evidence for the queries of one chunk."""
+    attempt = task_run.run_count or 1
+    with _COMPUTING:
+        report = work_on_chunk(
+            RunFolder(folder), number, load_settings(), clock=CLOCK, flow_run_id=flow_run.id, attempt=attempt
+        )
+    before = " done before" if report["resumed"] else ""
+    message = "chunk %d: %d queries%s, decisions %s, slowest %.1f ms"
+    get_run_logger().info(message, number, report["queries"], before, report["decisions"], report["slowest_ms"])
+    return report
+
+
+@task(name="store-traces", task_run_name="traces-{number:05d}", **_RETRY)
+def store_chunk(folder: Path, number: int, report: Report) -> int:
+    """Hand the traces of a finished chunk to the ledger."""
+    del report  # taken so that Prefect waits for the chunk
+    return store_traces(RunFolder(folder), number)
+
+
+@task(name="finish-batch", **_RETRY)
+def finish(folder: Path, request: RunRequest, resumed: int) -> Summary:
+    """Put the output together and count."""
+    return finish_run(RunFolder(folder), request, resumed=resumed)
