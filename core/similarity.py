@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from core.text import STOPWORDS, stem, words
+from core.text import STOPWORDS, WORD, stem
 
 NEAR_COPY = 0.5
 """From this similarity on, two passages go back to one text. On RAMDocs, edited copies lie above it, texts that
@@ -20,7 +20,7 @@ NEAR_DUPLICATE = 0.9
 @lru_cache(maxsize=4096)
 def word_set(text: str) -> frozenset[str]:
     """Stems of all words but stop words; numbers count."""
-    return frozenset(stem(word.text) for word in words(text) if word.lower not in STOPWORDS)
+    return frozenset(map(stem, {word.lower() for word in WORD.findall(text)} - STOPWORDS))
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +32,7 @@ def similarity_matrix(texts: tuple[str, ...]) -> NDArray[np.float32]:
     vocabulary: dict[str, int] = {}
     rows, columns = [], []
     for row, text in enumerate(texts):
-        for word in word_set(text):
+        for word in word_set(text) or {text}:  # texts without such words are alike where they are the same
             rows.append(row)
             columns.append(vocabulary.setdefault(word, len(vocabulary)))
     has = np.zeros((len(texts), max(1, len(vocabulary))), dtype=np.float32)

@@ -231,7 +231,7 @@ class Replica:
             for _ in range(_ATTEMPTS):
                 self._exchange()
                 now = self.wall_time()
-                if admit(self.view, self._config, now) is not Admission.PROBE or self.view != self._base:
+                if admit(self.view, self._config, now) is not Admission.PROBE:
                     return None
                 leased = take_lease(self._base, self._config, holder=self._owner, now=now)
                 try:
@@ -310,7 +310,6 @@ class Replica:
             self._base, self._version = joined, version
             if not _alike(joined, local):
                 self._show(joined)
-                self._streak = Streak()
             elif _alike(self.view, local):
                 failures = self._streak.on(joined.failures)
                 self._show(

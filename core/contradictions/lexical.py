@@ -71,13 +71,16 @@ class LexicalDetector:
 
     def _detect_one(self, query: Query, ranking: Ranking, deadline: Deadline) -> Detection:
         subject = subject_of(query.text)
-        passages = [item.passage for item in ranking.items if is_about(item.passage.text, subject)]
+        passages: list[Passage] = []
         read: list[tuple[Sentence, ...]] = []
-        for passage in passages:
+        complete = True
+        for item in ranking.items:
             if not deadline.leaves(self._reserve_s):
+                complete = False
                 break
-            read.append(read_sentences(passage.text))
-        complete = len(read) == len(passages)
+            if is_about(item.passage.text, subject):
+                passages.append(item.passage)
+                read.append(read_sentences(item.passage.text))
         findings = _Findings(passages, subject, read)
         for pair in pair_by_topic(read, subject.topic):
             if not deadline.leaves(self._reserve_s):

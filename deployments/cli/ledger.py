@@ -107,7 +107,7 @@ def _documents(documents: Sequence[Mapping[str, Any]], arm: str) -> Table:
         table.add_row(
             "-" if found["rank_out"] is None else str(found["rank_out"]),
             str(found["rank_in"]),
-            f"{found['score']:.3f}",
+            f"{found['score'] if found['order_score'] is None else found['order_score']:.3f}",
             "" if found["support"] is None else str(found["support"]),
             "" if found["tokens"] is None else str(found["tokens"]),
             found["id"],

@@ -19,9 +19,9 @@ ERRORS = Console(stderr=True, highlight=False)
 
 _MEASURES = {
     "recall_correct": "correct passages selected",
-    "misinfo_share": "misinformation in the selection",
-    "conflict_precision": "flagged conflicts that are true",
-    "conflict_recall": "true conflicts that are flagged",
+    "misinfo_share": "misinformation in selection",
+    "conflict_precision": "flagged conflicts are true",
+    "conflict_recall": "true conflicts are flagged",
 }
 
 
@@ -47,36 +47,40 @@ def _headline(summary: Mapping[str, Any]) -> Text:
 
 def _numbers(summary: Mapping[str, Any]) -> Table:
     latency, decisions = summary["latency_ms"], summary["decisions"]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("queries", "redo", "legacy", "fallback", "p50", "p95", "p99", "budget", "quarantined"):
-        table.add_column(name, justify="right")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for name in ("queries", *decisions, f"{' / '.join(latency)} ms", "budget", "quarantined"):
+        table.add_column(name, justify="right", no_wrap=True)
     late = latency["p99"] > summary["budget_ms"]
     table.add_row(
         f"{summary['queries']:,}",
-        *(f"{decisions[decision]:,}" for decision in ("redo", "legacy")),
-        Text(f"{decisions['fallback']:,}", "bold red" if decisions["fallback"] else ""),
-        *(f"{latency[name]:.1f} ms" for name in ("p50", "p95")),
-        Text(f"{latency['p99']:.1f} ms", "red" if late else "green"),
+        *(_count(count, "bold red" if decision == "fallback" else "") for decision, count in decisions.items()),
+        Text(" / ".join(f"{value:.1f}" for value in latency.values()), "red" if late else ""),
         f"{summary['budget_ms']:.0f} ms",
-        Text(f"{summary['quarantined']:,}", "yellow" if summary["quarantined"] else ""),
+        _count(summary["quarantined"], "yellow"),
     )
     return table
 
 
+def _count(count: int, style_if_any: str) -> Text:
+    return Text(f"{count:,}", style_if_any if count else "")
+
+
 def _quality(quality: Mapping[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("quality, with 95 % intervals")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    table.add_column("quality, 95 % interval")
+    table.add_column("n", justify="right")
     for arm in quality:
-        table.add_column(arm, justify="right")
+        table.add_column(arm, justify="right", no_wrap=True)
     for measure, words in _MEASURES.items():
-        table.add_row(words, *(_estimate(quality[arm][measure]) for arm in quality))
+        count = max(quality[arm][measure]["n"] for arm in quality)
+        table.add_row(words, f"{count:,}", *(_estimate(quality[arm][measure]) for arm in quality))
     return table
 
 
 def _estimate(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return "none flagged"
-    return f"{estimate['value']:.3f}  ({estimate['low']:.3f} to {estimate['high']:.3f}, n {estimate['n']:,})"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
 
 
 def _places(summary: Mapping[str, Any]) -> Table:

@@ -34,17 +34,25 @@ WHO: dict[str, Any] = {"actor": "ann", "reason": "a test"}
 
 
 class CountingStore(MemoryStateStore):
-    """A store that counts its calls, and fails while it is told to."""
+    """A store that counts its calls, fails while it is told to, and lets things happen while it is asked."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock=clock)
         self.is_down = False
         self.loads = 0
         self.swaps = 0
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def let_happen(self) -> None:
+        """Do what shall happen during this call, once."""
+        events, self.meanwhile = self.meanwhile, []
+        for event in events:
+            event()
 
     def load(self, name: str) -> Versioned | None:
         """Load, unless it is down."""
         self.loads += 1
+        self.let_happen()
         if self.is_down:
             raise TransientStoreError("the store is down")
         return super().load(name)
@@ -218,6 +226,28 @@ class TestSlowCalls:
         self.run(breaker, slow=1, fast=0)
         assert status_of(breaker) is Status.CLOSED
 
+    def test_old_slow_calls_do_not_weigh_on_new_ones(self, breaker: CircuitBreaker, clock: ManualClock) -> None:
+        """After 60 s one slow call among 20 is one, whatever was before."""
+        self.run(breaker, slow=19, fast=0)
+        clock.advance(60.0)
+        self.run(breaker, slow=1, fast=19)
+        assert breaker.state.status is Status.CLOSED
+
+    def test_calls_from_before_a_change_are_no_calls(self, breaker: CircuitBreaker) -> None:
+        """Slow results that come in after a reset do not fill the window."""
+        early = [permit_of(breaker) for _ in range(19)]
+        breaker.reset(**WHO)
+        for permit in early:
+            permit.slow()
+        self.run(breaker, slow=1, fast=0)
+        assert breaker.state.status is Status.CLOSED
+
+    def test_failure_that_also_makes_the_rate_opens_it_once(self, breaker: CircuitBreaker) -> None:
+        """The third failure in a row is the 20th call, 17 of them slow: it opened because of the failures."""
+        self.run(breaker, slow=17, fast=0)
+        fail(breaker, 3)
+        assert (breaker.state.cause, breaker.state.trips) == (Cause.FAILURES, 1)
+
     def test_recent_calls_are_remembered(self, breaker: CircuitBreaker, clock: ManualClock) -> None:
         """A call counts for at least 59 s, also when the wall clock is set back meanwhile."""
         self.run(breaker, slow=19, fast=0)
@@ -289,6 +319,7 @@ class TestOpenAndHalfOpen:
         """The first wait is 60 s on the dot; later ones are up to a tenth shorter, never longer."""
         breaker = make(random=lambda: 0.5)
         open_and_wait(breaker, clock)
+        assert breaker.state.open_until - breaker.state.opened_at == 60.0
         permit_of(breaker).failure()
         assert breaker.state.open_until - breaker.state.opened_at == pytest.approx(120.0 * 0.95)
 
@@ -566,6 +597,139 @@ class TestSharing:
         assert rejection_of(breaker).reason is RejectReason.OPEN
 
 
+class TestMeanwhile:
+    """What happens while the store is asked."""
+
+    def test_failure_meanwhile_is_counted_with_the_others(
+        self, make: Make, store: CountingStore, clock: ManualClock
+    ) -> None:
+        """Two failures elsewhere and one here during the same reading open it, and the next call writes that."""
+        breaker = make(refresh_s=math.inf)
+        breaker.refresh()
+        other = make("other")
+        permit = permit_of(breaker)
+        store.meanwhile = [lambda: fail(other, 2), permit.failure]
+        breaker.refresh()
+        assert status_of(breaker) is Status.OPEN
+        assert rejection_of(breaker).reason is RejectReason.OPEN
+        assert other.refresh() == breaker.state
+        assert breaker.state.opened_at == _now(clock)
+
+    def test_failure_meanwhile_is_kept_though_the_store_fails(self, make: Make, store: CountingStore) -> None:
+        """What could not be written is counted together with what came while it was tried."""
+        breaker = make(refresh_s=math.inf, config=BreakerConfig(fail_max=9))
+        fail(breaker)
+        permit_of(breaker).failure()
+        permit = permit_of(breaker)
+
+        def meanwhile() -> None:
+            permit.failure()
+            store.is_down = True
+
+        store.meanwhile = [meanwhile]
+        breaker.refresh()
+        store.is_down = False
+        breaker.refresh()
+        newest = store.load(NAME)
+        assert newest is not None
+        assert newest.value["failures"] == breaker.state.failures == 3
+
+    def test_failure_of_an_epoch_that_ended_meanwhile_is_dropped(self, make: Make, store: CountingStore) -> None:
+        """Somebody resets it while it is read; a failure from before counts neither here nor in the store."""
+        breaker, other = make(refresh_s=math.inf), make("other")
+        breaker.refresh()
+        permit = permit_of(breaker)
+        store.meanwhile = [permit.failure, lambda: other.reset(**WHO)]
+        breaker.refresh()
+        breaker.refresh()
+        assert other.refresh() == breaker.state
+        assert breaker.state.failures == 0
+
+    def test_opening_meanwhile_is_not_undone(self, make: Make, store: CountingStore) -> None:
+        """One thread reads the closed state while others fail three times: it opens, here and in the store."""
+        breaker = make(refresh_s=math.inf)
+        breaker.refresh()
+        permits = [permit_of(breaker) for _ in range(3)]
+        reading, go_on = threading.Event(), threading.Event()
+        store.meanwhile = [reading.set, lambda: go_on.wait(timeout=10)]
+        reader = threading.Thread(target=breaker.refresh)
+        reader.start()
+        assert reading.wait(timeout=10)
+        permits[0].failure()
+        permits[1].failure()
+        opener = threading.Thread(target=permits[2].failure)
+        opener.start()
+        while status_of(breaker) is not Status.OPEN:  # obeyed before it is written
+            assert opener.is_alive()
+        go_on.set()
+        for thread in (reader, opener):
+            thread.join(timeout=10)
+        assert status_of(breaker) is Status.OPEN
+        assert make("other").refresh() == breaker.state
+
+    def test_nobody_waits_for_a_probe_behind_another_thread(
+        self, breaker: CircuitBreaker, store: CountingStore, clock: ManualClock
+    ) -> None:
+        """While one thread is at the store the others are rejected at once, not after it."""
+        open_and_wait(breaker, clock)
+        asking, go_on = threading.Event(), threading.Event()
+        told: list[bool] = []
+        store.meanwhile = [asking.set, lambda: told.append(go_on.wait(timeout=2))]
+        answers: list[Permit | Rejected] = []
+        prober = threading.Thread(target=lambda: answers.append(breaker.acquire()))
+        prober.start()
+        assert asking.wait(timeout=10)
+        assert rejection_of(breaker).reason is RejectReason.PROBING
+        go_on.set()
+        prober.join(timeout=10)
+        assert told == [True], "the rejection came while the other thread was still at the store"
+        assert [type(answer) for answer in answers] == [Permit]
+
+    def test_lease_lost_to_a_faster_process(self, clock: ManualClock) -> None:
+        """Another process takes the lease between reading and writing: rejected, without an error."""
+        overtaken = OvertakenStore(clock)
+        breaker, other = overtaken.breaker("one"), overtaken.breaker("other")
+        open_and_wait(breaker, clock)
+        overtaken.before_lease = [lambda: permit_of(other)]
+        assert rejection_of(breaker).reason is RejectReason.PROBING
+
+    def test_lease_lost_to_a_process_that_already_closed_it(self, clock: ManualClock) -> None:
+        """Another process probes with success between reading and writing: the call passes."""
+        overtaken = OvertakenStore(clock)
+        breaker, other = overtaken.breaker("one"), overtaken.breaker("other")
+        open_and_wait(breaker, clock)
+        overtaken.before_lease = [lambda: permit_of(other).success()]
+        assert not permit_of(breaker).probe
+
+    def test_metrics_only_passes_without_the_store(
+        self, breaker: CircuitBreaker, store: CountingStore, clock: ManualClock
+    ) -> None:
+        """A lease that is not to be had rejects nobody in this mode."""
+        breaker.set_mode(Mode.METRICS_ONLY, **WHO)
+        open_and_wait(breaker, clock)
+        store.is_down = True
+        assert not permit_of(breaker).probe
+
+
+class OvertakenStore(CountingStore):
+    """A store in which something happens just before a lease is written."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.clock = clock
+        self.before_lease: list[Callable[[], object]] = []
+
+    def breaker(self, owner: str) -> CircuitBreaker:
+        """Make a breaker on this store."""
+        return CircuitBreaker(NAME, store=self, clock=self.clock, random=lambda: 0.0, owner=owner, refresh_s=0.0)
+
+    def swap(self, name: str, **change: Any) -> Versioned:
+        """Let it happen, then swap."""
+        if change["value"]["status"] == "half_open" and self.before_lease:
+            self.before_lease.pop()()
+        return super().swap(name, **change)
+
+
 class TestStoreDown:
     """Nothing that the store does is raised on a call's way."""
 
@@ -801,6 +965,23 @@ class TestAsyncCalls:
 
         asyncio.run(scenario())
         assert status_of(breaker) is Status.OPEN
+
+    def test_opening_is_written_at_once(self, make: Make, store: CountingStore) -> None:
+        """Other processes learn of it though this one looks at the store no more."""
+        breaker = make(refresh_s=math.inf)
+
+        async def broken() -> None:
+            raise ZeroDivisionError("broken")
+
+        async def scenario() -> None:
+            for _ in range(3):
+                with pytest.raises(ZeroDivisionError):
+                    await breaker.acall(broken)
+
+        asyncio.run(scenario())
+        newest = store.load(NAME)
+        assert newest is not None
+        assert newest.value["status"] == "open"
 
     def test_cancelled_probe_gives_its_lease_back(self, breaker: CircuitBreaker, clock: ManualClock) -> None:
         """Cancellation passes through, counts for nothing, and the next call can probe at once."""

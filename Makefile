@@ -1,0 +1,40 @@
+# Every target does its own set-up; a second run finds it done. Needs Python 3.11 to 3.14 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: install demo test lint fmt bench lock
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --allow-empty-requirements requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/redo demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate --quiet tests
+
+fmt: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/batch.py
+
+# The lock holds versions only, no addresses. Run it after every change of the dependencies, then `make test`.
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 --upgrade \
+	  --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
