@@ -118,14 +118,14 @@ def in_rollout(key: str, percentage: float, group: str = "redo") -> bool:
 
     Args:
         key: who is asked for: see `bucket_key`. Any text has a place, the empty one too.
-        percentage: 0 to 100, as `parse_flag` lets it through; digits after the third decimal are rounded away.
+        percentage: 0 to 100, as `parse_flag` lets it through; further decimals are rounded away.
         group: names the experiment, so that two of them draw different cohorts.
 
     >>> in_rollout("q-0001", 28), in_rollout("q-0001", 29)
     (False, True)
     """
     h = _hash(key, group)
-    return h % 100 * 1000 + h // 100 % 1000 < round(percentage * 1000)
+    return h % 100 * 1000 + h // 100 % 1000 + 0.5 < percentage * 1000  # by half a part: safe from binary fractions
 
 
 def bucket_key(query: Query) -> str | None:

@@ -29,18 +29,12 @@ def similarity_matrix(texts: tuple[str, ...]) -> NDArray[np.float32]:
 
     The last results are kept, because several stages ask about the same ranking; the array is read-only.
     """
-    vocabulary: dict[str, int] = {}
-    rows, columns = [], []
-    for row, text in enumerate(texts):
-        for word in word_set(text) or {text}:  # texts without such words are alike where they are the same
-            rows.append(row)
-            columns.append(vocabulary.setdefault(word, len(vocabulary)))
-    has = np.zeros((len(texts), max(1, len(vocabulary))), dtype=np.float32)
-    has[rows, columns] = 1.0
-    shared = has @ has.T
-    sizes = np.diagonal(shared)
-    either = sizes[:, None] + sizes[None, :] - shared
-    similarity = np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
-    np.fill_diagonal(similarity, 1.0)
+    # Sets, not matrices: a product of 20 rows is small, and its threads would fight over the cores with other workers.
+    sets = [word_set(text) or frozenset((text,)) for text in texts]  # texts without such words: alike if the same
+    similarity = np.eye(len(texts), dtype=np.float32)
+    for row, one in enumerate(sets):
+        for column, other in enumerate(sets[:row]):
+            shared = len(one & other)
+            similarity[row, column] = similarity[column, row] = shared / (len(one) + len(other) - shared)
     similarity.setflags(write=False)
-    return np.asarray(similarity, dtype=np.float32)
+    return similarity

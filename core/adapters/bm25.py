@@ -115,7 +115,7 @@ def _write(folder: Path, passages: Iterable[Passage]) -> None:
     with pa.OSFile(str(folder / "passages.arrow"), "wb") as sink, pa.ipc.new_file(sink, _PASSAGES) as writer:
         for batch in _batches(passages):
             writer.write_batch(_record_batch(batch))
-            tokens.extend(_tokenize([passage.text for passage in batch]))
+            tokens.extend(tokenize([passage.text for passage in batch]))
     if not any(tokens):
         tokens = [["\x00"]]  # bm25s cannot index nothing; this word occurs in no query
     index = bm25s.BM25()
@@ -147,7 +147,7 @@ def _record_batch(batch: Sequence[Passage]) -> pa.RecordBatch:
     )
 
 
-def _tokenize(texts: list[str]) -> list[list[str]]:
+def tokenize(texts: list[str]) -> list[list[str]]:
     """Words of two letters and more, without English stop words, stemmed: better on SciFact than unstemmed."""
     found: list[list[str]] = bm25s.tokenize(
         texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), return_ids=False, show_progress=False
@@ -190,7 +190,7 @@ class Bm25Retriever:
         return rankings
 
     def _rank(self, text: str, k: int) -> Ranking:
-        known = self._bm25.get_tokens_ids(_tokenize([text])[0])
+        known = self._bm25.get_tokens_ids(tokenize([text])[0])
         if not known:
             return Ranking(())
         scores = self._bm25.get_scores_from_ids(known)[: len(self)]

@@ -259,7 +259,7 @@ class CircuitBreaker:
             return True
 
     def _refresh_if_due(self) -> None:
-        if self._replica.is_due(self._clock.now()):
+        if self._clock.now() >= self._replica.due_at:
             self._replica.refresh(wait=False)
 
     def _permit(self, view: BreakerState, *, probe: bool) -> Permit:
@@ -282,7 +282,7 @@ class CircuitBreaker:
     async def _acquire_async(self) -> Permit | Rejected:
         now = self._replica.wall_time()
         may_need_store = admit(self._replica.view, self.config, now) is Admission.PROBE
-        if not may_need_store and not self._replica.is_due(self._clock.now()):
+        if not may_need_store and self._clock.now() < self._replica.due_at:
             return self.acquire()
         answers: list[Permit | Rejected] = []
         gone = threading.Event()

@@ -127,6 +127,10 @@ class Replica:
         random: returns a number from 0 to 1 for the jitter.
         owner: names this process in leases and in the history.
         refresh_s: after how many seconds the state is read again; `math.inf` leaves it to `sync`.
+
+    Attributes:
+        view: the state as this process sees it. Read it once and go on with what was read: it is replaced, not changed.
+        due_at: when the state is to be read again, on the clock that never goes back.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ class Replica:
         self._version = 0
         self._streak = Streak()
         self._window = SlowCallWindow(config)
-        self._due_at = -math.inf
+        self.due_at = -math.inf
         self._store_failures = 0
         self._may_write_soon = True
         self.view = BreakerState()
@@ -162,10 +166,6 @@ class Replica:
     def is_stale(self) -> bool:
         """Whether the store did not answer last time."""
         return self._store_failures > 0
-
-    def is_due(self, now: float) -> bool:
-        """Whether it is time to read the state again; `now` is of the clock that never goes back."""
-        return now >= self._due_at
 
     def wall_time(self) -> float:
         """Seconds since 1970."""
@@ -223,7 +223,7 @@ class Replica:
 
     def take_lease(self) -> BreakerState | None:
         """Become the one probe of all processes. Returns the state with the lease, `None` where it cannot be had."""
-        if self.is_stale and not self.is_due(self._clock.now()):
+        if self.is_stale and self._clock.now() < self.due_at:
             return None  # the store did not answer just now; not every call shall wait for it
         if not self._exchange_lock.acquire(blocking=False):
             return None  # another thread is at the store: it may be taking the lease
@@ -302,7 +302,7 @@ class Replica:
             break
         self._store_failures = 0
         is_written = _alike(self.view, self._base)  # not so if it moved on meanwhile: then the next call syncs
-        self._due_at = self._clock.now() + self._refresh_s if is_written else -math.inf
+        self.due_at = self._clock.now() + self._refresh_s if is_written else -math.inf
 
     def _adopt(self, local: BreakerState, joined: BreakerState, version: int) -> None:
         """Go on from what is stored now. Other threads may have changed the view while the store was asked."""
@@ -328,7 +328,7 @@ class Replica:
     def _note_failure(self) -> None:
         self._store_failures += 1
         pause_s = min(max(self._refresh_s, _SHORTEST_PAUSE_S) * 2.0 ** min(self._store_failures, 30), _LONGEST_PAUSE_S)
-        self._due_at = self._clock.now() + pause_s
+        self.due_at = self._clock.now() + pause_s
 
 
 def _decoded(value: Mapping[str, object] | None) -> BreakerState:

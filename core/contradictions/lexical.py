@@ -91,7 +91,12 @@ class LexicalDetector:
 
 
 def contradiction_in(pair: SentencePair, context: Context) -> Finding | None:
-    """Return what the two sentences disagree about, or nothing."""
+    """Return what the two sentences disagree about, or nothing.
+
+    A sentence that the other passage has as well is no side of a contradiction: both passages say it.
+    """
+    if pair.left.text in pair.right.passage_text or pair.right.text in pair.left.passage_text:
+        return None
     if context.is_one_text:
         finding = edited_copy(pair.left, pair.right, similarity=context.similarity)
         same_thing = pair.left.lead == pair.right.lead and _named(pair.left, context) == _named(pair.right, context)

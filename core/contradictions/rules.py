@@ -23,6 +23,13 @@ _EVENT_WINDOW_CHARS = 60
 _ASKED_WINDOW_CHARS = 60
 _ROUNDING = 0.02
 """Quantities closer than this share are taken for one figure, rounded differently."""
+_BOUND_BEFORE = re.compile(
+    r"(?:\d\s*(?:[-–—]|to|and|or)|\b(?:over|above|under|below|at least|at most|up to|minimum of|maximum of"
+    r"|(?:more|less|fewer|greater) than|(?:nearly|almost)))\s*[$€£¥]?\s*$",
+    re.IGNORECASE,
+)
+"""Before a number these make it the end of a range or a bound: no figure that another one could contradict."""
+_BOUND_WINDOW_CHARS = 16
 _POLARITY_OVERLAP = 0.75
 """Share of all topic words of both sentences that both must have for a `not` to be the difference."""
 
@@ -182,7 +189,8 @@ def _value_text(sentence: Sentence, value: Value) -> str:
 def counted_things(pair: SentencePair, context: Context) -> Finding | None:
     """What the query asks about, counted differently, at the same time as far as times are given.
 
-    In both sentences the number stands close to words of the query, and is the only one of its unit.
+    In both sentences the number stands close to words of the query, and is the only one of its unit. Ranges and bounds
+    (`10 to 20`, `over 3,000`) are no figures that could contradict another.
     """
     years_left, years_right = _years(pair.left), _years(pair.right)
     if years_left and years_right and not years_left & years_right:
@@ -192,6 +200,8 @@ def counted_things(pair: SentencePair, context: Context) -> Finding | None:
         if len(ones) != 1 or len(others) != 1:
             continue
         one, other = ones[0], others[0]
+        if _is_bound(pair.left, one) or _is_bound(pair.right, other):
+            continue
         asked = _asked_near(pair.left, one, context) & _asked_near(pair.right, other, context)
         if not asked - {unit}:
             continue
@@ -210,6 +220,11 @@ def _asked_near(sentence: Sentence, value: Value, context: Context) -> set[str]:
     }
 
 
+def _is_bound(sentence: Sentence, value: Value) -> bool:
+    window = max(sentence.start, value.start - _BOUND_WINDOW_CHARS)
+    return _BOUND_BEFORE.search(sentence.passage_text, window, value.start) is not None
+
+
 def _years(sentence: Sentence) -> set[int]:
     return {value.digits[0] for value in sentence.values if value.kind is ValueKind.DATE}
 
@@ -218,7 +233,7 @@ def _quantities(sentence: Sentence, unit: str) -> list[Value]:
     return [
         value
         for value in sentence.values
-        if value.kind is ValueKind.QUANTITY and value.key == unit and sentence.passage_text[value.start].isdigit()
+        if value.kind is ValueKind.QUANTITY and value.key == unit and not sentence.passage_text[value.start].isalpha()
     ]
 
 

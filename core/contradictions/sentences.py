@@ -13,7 +13,7 @@ from core.contradictions.values import Value, values_in
 from core.text import STOPWORDS, Word, sentence_spans, stem, words
 
 NEGATIONS = frozenset({"not", "no", "never", "neither", "nor", "without", "cannot", "none", "nobody", "nothing"})
-_LINK = re.compile(r"\w+://\S+")
+_LINK = re.compile(r"\b\w+://\S+")
 _MAX_SENTENCES = 48
 """Sentences read of one passage, about 1,000 words; what is behind them is not compared."""
 _CACHED_PASSAGES = 4096
@@ -67,8 +67,9 @@ def _inside(word: Word, spans: list[tuple[int, int]]) -> bool:
 def read_sentences(text: str) -> tuple[Sentence, ...]:
     """The first sentences of a passage, analysed. Links are no words; sentences without a topic are left out."""
     found = []
-    links = [match.span() for match in _LINK.finditer(text)] if "://" in text else []
+    has_links = "://" in text
     for start, end in sentence_spans(text):
+        links = [match.span() for match in _LINK.finditer(text, start, end)] if has_links else []
         in_order = tuple(word for word in words(text, start, end) if not _inside(word, links))
         stems = tuple(stem(word.text) for word in in_order)
         topic = frozenset(

@@ -83,14 +83,16 @@ def subject_of(query: str) -> Subject:
 def is_about(text: str, subject: Subject) -> bool:
     """Whether a text is about the query's subject, and does not only mention it.
 
-    It has most of the words that the query is about, and each of these in its first sentence or more than once.
+    It has most of the words that the query is about, and its name in the first sentence or more than once; for a query
+    without a name that holds for each of these words.
     """
     present = word_set(text) & subject.about
     if not subject.names <= present or len(present) < _ABOUT_SHARE * len(subject.about):
         return False
     sentences = read_sentences(text)
     first = sentences[0].topic if sentences else frozenset[str]()
-    return all(sum(word in sentence.topic for sentence in sentences) > 1 for word in present - first)
+    naming = (subject.names or present) - first
+    return all(sum(word in sentence.topic for sentence in sentences) > 1 for word in naming)
 
 
 def share_subject(subject: Subject, one: str, other: str) -> bool:

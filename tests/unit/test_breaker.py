@@ -26,7 +26,15 @@ from core.breaker import (
     RejectReason,
     Status,
 )
-from core.errors import CircuitOpenError, ConfigError, InputError, RecordError, StoreError, TransientStoreError
+from core.errors import (
+    CircuitOpenError,
+    ConfigError,
+    InputError,
+    RecordError,
+    StateConflict,
+    StoreError,
+    TransientStoreError,
+)
 from core.state import Versioned
 
 NAME = "breaker-test"
@@ -690,7 +698,7 @@ class TestMeanwhile:
         overtaken = OvertakenStore(clock)
         breaker, other = overtaken.breaker("one"), overtaken.breaker("other")
         open_and_wait(breaker, clock)
-        overtaken.before_lease = [lambda: permit_of(other)]
+        overtaken.before_swap = [lambda: permit_of(other)]
         assert rejection_of(breaker).reason is RejectReason.PROBING
 
     def test_lease_lost_to_a_process_that_already_closed_it(self, clock: ManualClock) -> None:
@@ -698,8 +706,45 @@ class TestMeanwhile:
         overtaken = OvertakenStore(clock)
         breaker, other = overtaken.breaker("one"), overtaken.breaker("other")
         open_and_wait(breaker, clock)
-        overtaken.before_lease = [lambda: permit_of(other).success()]
+        overtaken.before_swap = [lambda: permit_of(other).success()]
         assert not permit_of(breaker).probe
+
+    def test_store_that_fails_before_the_lease_is_written(self, clock: ManualClock) -> None:
+        """Nothing is raised, and there is no probe."""
+        overtaken = OvertakenStore(clock)
+        breaker = overtaken.breaker("one")
+        open_and_wait(breaker, clock)
+
+        def break_down() -> None:
+            overtaken.is_down = True
+
+        overtaken.before_swap = [break_down]
+        assert rejection_of(breaker).reason is RejectReason.STORE_UNAVAILABLE
+
+    def test_failure_elsewhere_between_reading_and_writing_is_not_lost(self, clock: ManualClock) -> None:
+        """The third failure in a row comes from another process that was faster: it opens."""
+        overtaken = OvertakenStore(clock)
+        breaker, other = overtaken.breaker("one"), overtaken.breaker("other")
+        fail(breaker)
+        permits = [permit_of(breaker), permit_of(other)]
+        overtaken.before_swap = [permits[1].failure]
+        permits[0].failure()
+        assert (status_of(breaker), breaker.state.failures) == (Status.OPEN, 3)
+        assert other.refresh() == breaker.state
+
+    def test_races_that_are_always_lost_end(self, clock: ManualClock) -> None:
+        """A store that conflicts for ever stops no call: the process counts for itself, and gets no probe."""
+        overtaken = OvertakenStore(clock)
+        breaker = overtaken.breaker("one")
+
+        def conflict() -> None:
+            overtaken.before_swap.append(conflict)
+            raise StateConflict(NAME, 0)
+
+        overtaken.before_swap = [conflict]
+        open_and_wait(breaker, clock)
+        assert status_of(breaker) is Status.OPEN
+        assert rejection_of(breaker).reason is RejectReason.PROBING
 
     def test_metrics_only_passes_without_the_store(
         self, breaker: CircuitBreaker, store: CountingStore, clock: ManualClock
@@ -712,12 +757,12 @@ class TestMeanwhile:
 
 
 class OvertakenStore(CountingStore):
-    """A store in which something happens just before a lease is written."""
+    """A store in which something happens between reading and writing."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.clock = clock
-        self.before_lease: list[Callable[[], object]] = []
+        self.before_swap: list[Callable[[], object]] = []
 
     def breaker(self, owner: str) -> CircuitBreaker:
         """Make a breaker on this store."""
@@ -725,8 +770,8 @@ class OvertakenStore(CountingStore):
 
     def swap(self, name: str, **change: Any) -> Versioned:
         """Let it happen, then swap."""
-        if change["value"]["status"] == "half_open" and self.before_lease:
-            self.before_lease.pop()()
+        if self.before_swap:
+            self.before_swap.pop()()
         return super().swap(name, **change)
 
 
