@@ -64,6 +64,12 @@ class Deadline:
         return self._spent_s + max(0.0, self._clock.now() - self._started_at)
 
     @property
+    def stretch_s(self) -> float:
+        """Seconds of the stretch that is running now; 0 where none is."""
+        started_at = self._started_at
+        return 0.0 if started_at is None else max(0.0, self._clock.now() - started_at)
+
+    @property
     def remaining_s(self) -> float:
         """Seconds left; negative when overdrawn."""
         return self.budget_s - self.spent_s
@@ -89,6 +95,12 @@ class Deadline:
         finally:
             self._spent_s = self.spent_s
             self._started_at = None
+
+    def taken_over(self) -> Deadline:
+        """A deadline that goes on from here; work that was given up may still count on the old one."""
+        other = Deadline(self.budget_s, clock=self._clock)
+        other.charge(self.spent_s)
+        return other
 
     def charge(self, seconds: float) -> None:
         """Add this query's share of a call that worked on several queries at once."""

@@ -248,12 +248,19 @@ class Decision(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why that one answered."""
+    """Why that one answered. The first ones are the guard's, found before any work; the others come of the work."""
 
     ENABLED = "ENABLED"
+    SHADOW = "SHADOW"
+    KILL_SWITCH = "KILL_SWITCH"
     FLAG_OFF = "FLAG_OFF"
     NOT_IN_ROLLOUT = "NOT_IN_ROLLOUT"
-    SHADOW = "SHADOW"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"  # the passage index or the shared state
+    SIMULATED = "SIMULATED"  # somebody simulates that the database fails
+    UNHEALTHY = "UNHEALTHY"  # the orchestrator did not pass its self-test
+    BREAKER_OPEN = "BREAKER_OPEN"
+    BULKHEAD_FULL = "BULKHEAD_FULL"  # too many calls hang: no other one was begun
+    TIMEOUT = "TIMEOUT"  # the call was given up; what it may still return is dropped
     ORCHESTRATOR_ERROR = "ORCHESTRATOR_ERROR"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     RETRIEVER_ERROR = "RETRIEVER_ERROR"

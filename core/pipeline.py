@@ -6,16 +6,20 @@ legacy selection of the same ranking, with the reason. A query that breaks its c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from core.clock import Clock, Deadline
-from core.model import Detection, FallbackDecision, Query, Ranking, Reason
+from core.fallbacks.execution import reason_of
+from core.model import Detection, FallbackDecision, Query, Ranking, Reason, Selection
 from core.placement import PlacementPolicy
 from core.ports import ContradictionDetector, EvidenceOrderer, Retriever
 from core.selection import legacy_selection, select
 from core.trace import Arm, QueryResult
-from core.work import Work, check_selection, run_isolated
+from core.work import CallLimit, Work, check_selection, run_isolated
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +39,24 @@ class PipelineConfig:
     placement: PlacementPolicy = PlacementPolicy.BEST_FIRST
 
 
+class _Ordered(NamedTuple):
+    """A selection, and the seconds that ordering and selecting took."""
+
+    selection: Selection
+    order_s: float
+    select_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Chooses evidence for the queries of a chunk."""
+    """Chooses evidence for the queries of a chunk. With a `limit`, a stage that hangs is given up."""
 
     retriever: Retriever
     detector: ContradictionDetector
     orderer: EvidenceOrderer
     config: PipelineConfig
     clock: Clock
+    limit: CallLimit | None = None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -72,7 +85,7 @@ class Pipeline:
             queries, deadlines = [work.query for work in part], [work.deadline for work in part]
             return self.retriever.retrieve(queries, self.config.top_k, deadlines)
 
-        for work, (ranking, spent_s) in zip(chunk, run_isolated(retrieve, chunk), strict=True):
+        for work, (ranking, spent_s) in self._run(retrieve, chunk, Ranking):
             if isinstance(ranking, Exception):
                 work.fail(Reason.RETRIEVER_ERROR, ranking)
                 ranking = Ranking(())  # noqa: PLW2901 - nothing was found
@@ -87,29 +100,41 @@ class Pipeline:
             queries, rankings = [work.query for work in part], [work.ranking for work in part]
             return self.detector.detect(queries, rankings, [work.deadline for work in part])
 
-        for work, (detection, spent_s) in zip(chunk, run_isolated(detect, chunk), strict=True):
-            if isinstance(detection, Exception):
-                work.fail(Reason.ORCHESTRATOR_ERROR, detection)
-                continue
-            found = len(detection.contradictions) + len(detection.ambiguities)
-            passages = len(work.ranking.items)
-            work.record("detect", Arm.REDO, spent_s, passages, found, complete=detection.complete)
-            try:
-                with work.deadline.running():
-                    self._order_and_select(work, detection)
-            except Exception as error:  # noqa: BLE001 - whatever REDO does wrong must not cost the answer
-                work.fail(Reason.ORCHESTRATOR_ERROR, error)
+        def order(part: Sequence[Work]) -> Sequence[_Ordered]:
+            return [self._order_and_select(work) for work in part]
 
-    def _order_and_select(self, work: Work, detection: Detection) -> None:
-        config, passages = self.config, len(work.ranking.items)
-        begun_s = work.deadline.spent_s
-        evidence = self.orderer.order(work.query, work.ranking, detection)
-        ordered_s = work.deadline.spent_s
-        selection = select(evidence, detection, token_budget=config.token_budget, placement=config.placement)
-        check_selection(selection, work.ranking)
-        work.redo = selection
-        work.record("order", Arm.REDO, ordered_s - begun_s, passages, len(evidence))
-        work.record("select", Arm.REDO, work.deadline.spent_s - ordered_s, passages, len(selection.evidence))
+        detected = []
+        for work, (detection, spent_s) in self._run(detect, chunk, Detection):
+            if isinstance(detection, Exception):
+                work.fail(reason_of(detection), detection)
+                continue
+            work.detection = detection
+            found = len(detection.contradictions) + len(detection.ambiguities)
+            work.record("detect", Arm.REDO, spent_s, len(work.ranking.items), found, complete=detection.complete)
+            detected.append(work)
+        for work, (ordered, _) in self._run(order, detected, _Ordered):
+            if isinstance(ordered, Exception):
+                work.fail(reason_of(ordered), ordered)
+                continue
+            work.redo = ordered.selection
+            passages, taken = len(work.ranking.items), len(ordered.selection.evidence)
+            work.record("order", Arm.REDO, ordered.order_s, passages, passages)
+            work.record("select", Arm.REDO, ordered.select_s, passages, taken)
+
+    def _order_and_select(self, work: Work) -> _Ordered:
+        config, deadline = self.config, work.deadline
+        with deadline.running():
+            begun_s = deadline.spent_s
+            evidence = self.orderer.order(work.query, work.ranking, work.detection)
+            ordered_s = deadline.spent_s
+            selection = select(evidence, work.detection, token_budget=config.token_budget, placement=config.placement)
+            check_selection(selection, work.ranking)
+            return _Ordered(selection, ordered_s - begun_s, deadline.spent_s - ordered_s)
+
+    def _run(
+        self, stage: Callable[[Sequence[Work]], Sequence[Result]], chunk: Sequence[Work], gives: type[Result]
+    ) -> list[tuple[Work, tuple[Result | Exception, float]]]:
+        return list(zip(chunk, run_isolated(stage, chunk, gives=gives, limit=self.limit), strict=True))
 
     def _select_legacy(self, work: Work) -> None:
         begun_s = work.deadline.spent_s

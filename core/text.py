@@ -38,7 +38,7 @@ _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"'”’)\]]*+(?=\s)|\n\s*\n|\n(
 _SHORT_WORD = 3
 """Letters up to which a word before a full stop and a lower-case word is taken for an abbreviation."""
 _LOOK_BACK_CHARS = 40
-"""How far back an abbreviation is looked for. All of them are shorter; without a bound the time grows with the square."""
+"""How far back an abbreviation is looked for. All of them are shorter; without a bound, time grows with the square."""
 _MAX_SENTENCE_CHARS = 600
 """Longer stretches are tables or lists; they are cut at white space so that no step meets unbounded input."""
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from core.bulkhead import Bulkhead, BulkheadFullError, CallTimeoutError
 from core.clock import Deadline
 from core.errors import RedoError
-from core.model import Decision, FallbackDecision, Query, Ranking, Reason, Selection
+from core.model import Decision, Detection, FallbackDecision, Query, Ranking, Reason, Selection
 from core.trace import Arm, QueryResult, StageRecord, Trace
 
 Result = TypeVar("Result")
@@ -27,6 +28,7 @@ class Work:
     deadline: Deadline
     stages: list[StageRecord] = field(default_factory=list)
     ranking: Ranking = field(default_factory=lambda: Ranking(()))
+    detection: Detection = field(default_factory=Detection)
     legacy: Selection | None = None
     redo: Selection | None = None
     failure: Reason | None = None
@@ -79,28 +81,95 @@ class Work:
         return Decision.REDO, self.guard.reason, self.redo
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimit:
+    """How long a stage may work on one query without an answer.
+
+    Attributes:
+        bulkhead: runs the stage in a thread, and gives it up.
+        timeout_s: seconds on one query after which the stage is taken to hang.
+    """
+
+    bulkhead: Bulkhead
+    timeout_s: float
+
+    def call(self, stage: Callable[[Sequence[Work]], Sequence[Result]], chunk: Sequence[Work]) -> Sequence[Result]:
+        """Call the stage; give it up when it has worked on one query for too long.
+
+        A stage that does not count its time with the queries' deadlines is given up when all of them together would
+        be out of time.
+
+        Raises:
+            CallTimeoutError: it was given up.
+            BulkheadFullError: it was not called, because too many calls hang.
+        """
+        longest_s = self.timeout_s + sum(max(0.0, work.deadline.remaining_s) for work in chunk)
+
+        def hangs() -> bool:
+            return any(work.deadline.stretch_s > self.timeout_s for work in chunk)
+
+        return self.bulkhead.call(lambda: stage(chunk), timeout_s=longest_s, hangs=hangs)
+
+
 def run_isolated(
-    stage: Callable[[Sequence[Work]], Sequence[Result]], chunk: Sequence[Work]
+    stage: Callable[[Sequence[Work]], Sequence[Result]],
+    chunk: Sequence[Work],
+    *,
+    gives: type[Result],
+    limit: CallLimit | None = None,
 ) -> list[tuple[Result | Exception, float]]:
-    """Run a stage on a whole chunk; if it raises, on each query alone, so that one bad query costs only itself.
+    """Run a stage on a whole chunk so that one bad query costs only itself.
+
+    If it raises, it is run on each query alone. If it hangs, the query that it hangs on is given up, and it is run
+    again on the others. A result that is no `gives` is an error of its query.
 
     Returns, for each query, its result or its exception, and the seconds of its own time that the stage took.
     """
-    if not chunk:
-        return []
     before = [work.deadline.spent_s for work in chunk]
-    results: list[Result | Exception]
-    try:
-        results = list(_checked(stage(chunk), len(chunk)))
-    except Exception as error:  # noqa: BLE001 - a stage may raise anything; each query is then tried alone
-        results = [error] if len(chunk) == 1 else [run_isolated(stage, [work])[0][0] for work in chunk]
+    results = _results(stage, chunk, gives=gives, limit=limit)
     return [
-        (result, work.deadline.spent_s - before_s)
-        for result, work, before_s in zip(results, chunk, before, strict=True)
+        (results[place], work.deadline.spent_s - before_s)
+        for place, (work, before_s) in enumerate(zip(chunk, before, strict=True))
     ]
 
 
-def _checked(results: Sequence[Result], count: int) -> Sequence[Result]:
+def _results(
+    stage: Callable[[Sequence[Work]], Sequence[Result]],
+    chunk: Sequence[Work],
+    *,
+    gives: type[Result],
+    limit: CallLimit | None,
+) -> list[Result | Exception]:
+    if not chunk:
+        return []
+    try:
+        answers = stage(chunk) if limit is None else limit.call(stage, chunk)
+        return [_checked(answer, gives) for answer in _counted(answers, len(chunk))]
+    except CallTimeoutError as error:
+        hung = [work.deadline.stretch_s > 0 for work in chunk]
+        for work in chunk:
+            work.deadline = work.deadline.taken_over()
+        if any(hung) and not all(hung):
+            others = [work for work, hangs in zip(chunk, hung, strict=True) if not hangs]
+            rest = iter(_results(stage, others, gives=gives, limit=limit))
+            return [error if hangs else next(rest) for hangs in hung]
+        failure: Exception = error
+    except BulkheadFullError as error:
+        return [error] * len(chunk)
+    except Exception as error:  # noqa: BLE001 - a stage may raise anything; each query is then tried alone
+        failure = error
+    if len(chunk) == 1:
+        return [failure]
+    return [_results(stage, [work], gives=gives, limit=limit)[0] for work in chunk]
+
+
+def _checked(result: Result, gives: type[Result]) -> Result | Exception:
+    if isinstance(result, gives):
+        return result
+    return InvalidResultError(f"the stage returned {type(result).__name__}, expected {gives.__name__}")
+
+
+def _counted(results: Sequence[Result], count: int) -> Sequence[Result]:
     if len(results) != count:
         message = f"the stage returned {len(results)} results for {count} queries"
         raise InvalidResultError(message)
@@ -114,6 +183,7 @@ def check_selection(selection: Selection, ranking: Ranking) -> None:
         InvalidResultError: passages are missing, doubled or unknown.
     """
     accounted = [*selection.passage_ids, *(exclusion.passage_id for exclusion in selection.exclusions)]
-    if sorted(accounted) != sorted(item.passage.passage_id for item in ranking.items):
+    retrieved = {item.passage.passage_id for item in ranking.items}
+    if len(accounted) != len(retrieved) or set(accounted) != retrieved:
         message = "the selection does not account for each passage of the ranking exactly once"
         raise InvalidResultError(message)

@@ -14,7 +14,6 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import unmapped
 from pydantic import Field
 
 from core.errors import RedoError
@@ -34,8 +33,14 @@ _THREADS = 2
 """While one works on a chunk, the other hands the last chunk's traces to the ledger."""
 
 
+def _name_of_this_run() -> str:
+    """The batch's id: what a person looks for in the list of runs."""
+    return str(flow_run.parameters.get("batch_id") or _id_of_this_run())
+
+
 @flow(
     name="run-batch",
+    flow_run_name=_name_of_this_run,
     task_runner=ThreadPoolTaskRunner(max_workers=_THREADS),  # type: ignore[arg-type] # Prefect's own runner is too narrow
     persist_result=False,
 )
@@ -78,11 +83,19 @@ def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run 
         shadow=shadow,
         flags=flags or {},
     )
+    folder = RunFolder.of(load_settings().home_folder, request.batch_id)
+    with folder.held():
+        return _run(request, folder)
+
+
+def _run(request: RunRequest, folder: RunFolder) -> dict[str, Any]:
     spec = load(request)
-    folder = RunFolder.of(load_settings().home_folder, spec.batch_id)
-    numbers = list(range(spec.chunks))
-    reports = run_chunk.map(unmapped(folder.path), numbers)
-    stored = store_chunk.map(unmapped(folder.path), numbers, reports) if spec.ledger is not None else []
+    reports, stored = [], []
+    for number in range(spec.chunks):  # in turn, because the threads take first what was submitted first
+        report = run_chunk.submit(folder.path, number)
+        reports.append(report)
+        if spec.ledger is not None:
+            stored.append(store_chunk.submit(folder.path, number, report))  # type: ignore[call-overload] # a future of it
     resumed = sum(bool(report["resumed"]) for report in _results(reports))
     _warn_about_pending(stored)
     summary = finish(folder.path, request, resumed)

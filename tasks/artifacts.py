@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -66,8 +67,8 @@ def latency_chart(latencies_ms: Sequence[float], summary: Summary) -> str:
         within = place < len(bounds)
         label = f"<= {bounds[place]:g} ms" if within else f" > {bounds[-1]:g} ms"
         bar = "█" * max(bool(count), round(_BARS * count / most))
-        lines.append(f"{label:>10} {count:>8,}  {bar}")
-    lines.insert(len(bounds), f"{'budget':>10} {'':>8}  {'─' * _BARS}")
+        lines.append(f"{label:>12} {count:>8,}  {bar}")
+    lines.insert(len(bounds), f"{'budget':>12} {'':>8}  {'─' * _BARS}")
     numbers = ", ".join(f"{name} {value:.1f} ms" for name, value in summary.latency_ms.items())
     return f"## Latency against budget\n\n{numbers}; budget {summary.budget_ms:.0f} ms.\n\n```text\n" + (
         "\n".join(lines) + "\n```\n"
@@ -82,12 +83,14 @@ def conflict_list(records: Iterable[dict[str, Any]], summary: Summary) -> str:
     for record in records:
         for found in record["contradictions"]:
             if shown == _CONFLICTS:
-                return "\n\n".join([*parts, f"The first {_CONFLICTS} are shown; the ledger has all."])
+                others = "the run's folder" if summary.ledger is None else "the ledger"
+                return "\n\n".join([*parts, f"The first {_CONFLICTS} are shown; {others} has all."])
             shown += 1
+            asked = f"{_code(record['query_id'])}: {_quoted(record['query'])}"
             parts.append(
-                f"**{found['kind']}** ({found['score']:.2f}), `{record['query_id']}`: {_quoted(record['query'])}\n\n"
-                f"- `{found['left']['passage_id']}` {_marked(found['left'])}\n"
-                f"- `{found['right']['passage_id']}` {_marked(found['right'])}"
+                f"**{found['kind']}** ({found['score']:.2f}), {asked}\n\n"
+                f"- {_code(found['left']['passage_id'])} {_marked(found['left'])}\n"
+                f"- {_code(found['right']['passage_id'])} {_marked(found['right'])}"
             )
     return "\n\n".join(parts)
 
@@ -99,10 +102,16 @@ def _marked(claim: dict[str, Any]) -> str:
     return f"{_quoted(sentence[:start])}**{_quoted(sentence[start:end]).strip()}**{_quoted(sentence[end:])}"
 
 
+def _code(text: str) -> str:
+    """An id as code, whose fence is longer than any in it."""
+    fence = "`" * (1 + max((len(found) for found in re.findall("`+", text)), default=0))
+    return f"`{text}`" if fence == "`" else f"{fence} {text} {fence}"
+
+
 def _quoted(text: str) -> str:
     flat = " ".join(text.split())
     spaced = f"{' ' if text[:1].isspace() else ''}{flat}{' ' if flat and text[-1:].isspace() else ''}"
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+!|<>~" else sign for sign in spaced)
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]()#+!|<>~&" else sign for sign in spaced)
 
 
 def _conflicts(folder: RunFolder, spec: RunSpec) -> Iterator[dict[str, Any]]:

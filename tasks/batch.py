@@ -20,7 +20,7 @@ from tasks.run_folder import RunFolder
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import load_settings
 from tasks.summary import Summary, finish_run
-from tasks.wiring import CLOCK
+from tasks.wiring import CLOCK, metrics_recorder
 
 _RETRIES = 3
 _COMPUTING = Lock()
@@ -77,4 +77,5 @@ def store_chunk(folder: Path, number: int, report: Report) -> int:
 @task(name="finish-batch", **_RETRY)
 def finish(folder: Path, request: RunRequest, resumed: int) -> Summary:
     """Put the output together and count."""
+    metrics_recorder().flush()
     return finish_run(RunFolder(folder), request, resumed=resumed)

@@ -7,18 +7,23 @@ has acknowledged are not sent again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.clock import Clock
-from core.fallbacks import decide
+from core.errors import StoreError
+from core.fallbacks import FlagView, get_fallback_manager
+from core.metrics import Metrics, add_results
+from core.model import Query
 from core.output import conflict_record, output_record
+from core.pipeline import Pipeline
 from core.records import parse_query
 from core.trace import QueryResult
 from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
-from tasks.run_folder import RunFolder, read_json, read_rows, write_json, write_rows, write_whole
+from tasks.run_folder import ChunkFolder, RunFolder, read_json, read_rows, write_json, write_rows, write_whole
 from tasks.run_spec import RunSpec
 from tasks.settings import Settings
-from tasks.wiring import build_pipeline, hash_key, ledger_store
+from tasks.wiring import build_pipeline, hash_key, ledger_store, metrics_recorder
 
 Report = dict[str, object]
 
@@ -37,8 +42,7 @@ def work_on_chunk(
     spec = RunSpec.load(folder.spec)
     pipeline = build_pipeline(None if spec.index is None else Path(spec.index), spec.pipeline_config)
     queries = [parse_query(row) for row in read_rows(chunk.queries)]
-    flags = spec.run_flags
-    results = pipeline.run(queries, [decide(query, flags, shadow=spec.shadow) for query in queries])
+    results = _run_guarded(pipeline, queries, spec)
 
     write_rows(chunk.output, map(output_record, results))
     write_rows(chunk.conflicts, (record for result in results if (record := conflict_record(result)) is not None))
@@ -54,13 +58,35 @@ def work_on_chunk(
             code_version=spec.code_version,
             model_versions=spec.versions,
             flags=spec.flags,
-            rollout_percentage=flags.rollout_percentage,
+            rollout_percentage=spec.run_flags.rollout_percentage,
             hash_key=hash_key(settings),
         )
         write_whole(chunk.traces, [encode_traces(results, run=run, recorded_at=clock.utc_now())])
         report["ledger_key"] = object_key(spec.batch_id, number, trace_ids(results, run=run), spec.started.date())
     write_json(chunk.done, report)
+    recorder = metrics_recorder()
+    recorder.add(add_results(results))
+    recorder.flush()
     return {**report, "resumed": False}
+
+
+def _run_guarded(pipeline: Pipeline, queries: Sequence[Query], spec: RunSpec) -> list[QueryResult]:
+    """Let the guard decide for each query, run the chunk, and tell the guard how REDO did.
+
+    The flags are those that the run began with; kill switch, health and breakers are read anew.
+    """
+    manager, view = get_fallback_manager(), FlagView(spec.run_flags)
+    manager.refresh()
+    guarded = [manager.admit(query, shadow=spec.shadow, view=view) for query in queries]
+    try:
+        results = pipeline.run(queries, [item.decision for item in guarded])
+    except BaseException:
+        for item in guarded:
+            item.ignore()
+        raise
+    for item, result in zip(guarded, results, strict=True):
+        item.report(result)
+    return results
 
 
 def store_traces(folder: RunFolder, number: int) -> int:
@@ -73,10 +99,21 @@ def store_traces(folder: RunFolder, number: int) -> int:
     if not chunk.traces.exists():
         return int(read_json(chunk.stored)["rows"]) if chunk.stored.exists() else 0
     spec, report = RunSpec.load(folder.spec), read_json(chunk.done)
-    created = ledger_store(str(spec.ledger)).append(report["ledger_key"], chunk.traces.read_bytes())
+    try:
+        with get_fallback_manager().safe_ledger_execution(enabled=True) as execution:
+            created = execution.allowed and _append(spec, report, chunk)
+    except StoreError:
+        metrics_recorder().add(Metrics(ledger_failures=1))
+        raise
+    if not execution.allowed:
+        raise StoreError(f"the ledger is not tried: {execution.reason.value}; the traces stay in the run's folder")
     write_json(chunk.stored, {"key": report["ledger_key"], "rows": report["queries"], "created": created})
     chunk.traces.unlink(missing_ok=True)
     return int(report["queries"])
+
+
+def _append(spec: RunSpec, report: Report, chunk: ChunkFolder) -> bool:
+    return ledger_store(str(spec.ledger)).append(str(report["ledger_key"]), chunk.traces.read_bytes())
 
 
 def _decision_row(result: QueryResult) -> dict[str, object]:

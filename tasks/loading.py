@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -16,14 +16,14 @@ from core.adapters.intake import read_passages, read_queries
 from core.adapters.quarantine import QuarantinedRecord, QuarantineFile
 from core.clock import Clock
 from core.errors import BatchError
-from core.flags import KillSwitches, resolve
+from core.fallbacks import get_fallback_manager
 from core.model import Passage, Query
 from core.records import query_record
 from ledger.location import parse_location
 from ledger.objects import download
 from tasks.run_folder import RunFolder, read_rows, write_rows
 from tasks.run_spec import RunRequest, RunSpec
-from tasks.settings import Settings, load_environment_flags
+from tasks.settings import Settings
 from tasks.wiring import build_pipeline
 
 _PASSAGE_QUARANTINE = "quarantine.jsonl"
@@ -38,19 +38,16 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
     request.check()
     folder = RunFolder.of(settings.home_folder, request.batch_id)
     folder.path.mkdir(parents=True, exist_ok=True)
-    queries = _local(request.queries, folder)
-    passages = None if request.passages is None else _local(request.passages, folder)
+    queries = _local(request.queries, folder, "queries")
+    passages = None if request.passages is None else _local(request.passages, folder, "passages")
     inputs = {"queries": _file_digest(queries)}
     if passages is not None:
         inputs["passages"] = _file_digest(passages)
     if folder.spec.exists():
-        return _taken_up(RunSpec.load(folder.spec), request, settings, inputs)
+        return _taken_up(folder, request, settings, inputs, passages)
 
     with QuarantineFile(folder.quarantine) as quarantine:
-        index = None
-        if passages is not None:
-            index = _index(passages, Path(str(request.passages)).name, settings.home_folder / "indexes")
-            _report_passages(index, quarantine)
+        index = None if passages is None else _index(passages, request, settings, quarantine)
         bad_passages = quarantine.count
         usable = read_queries(
             queries, quarantine=quarantine, name=Path(request.queries).name, need_candidates=passages is None
@@ -58,14 +55,7 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
         chunk_size = request.chunk_size or settings.chunk_size
         counts = _lay_out(usable, folder, chunk_size)
         quarantined = {"passage": bad_passages, "query": quarantine.count - bad_passages}
-    flags = resolve(
-        kill=KillSwitches(),
-        run=request.flags,
-        overrides=(),
-        stored={},
-        environment=load_environment_flags(),
-        now=clock.utc_now(),
-    ).flags
+    flags = get_fallback_manager().flag_view(request.flags).flags
     spec = RunSpec(
         batch_id=request.batch_id,
         inputs=inputs,
@@ -74,7 +64,7 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
         versions=build_pipeline(index, settings.pipeline).versions,
         flags=flags.as_dict(),
         shadow=request.shadow,
-        ledger=(request.ledger or settings.ledger) if flags.ledger_enabled or request.shadow else None,
+        ledger=_ledger(request, settings) if flags.ledger_enabled or request.shadow else None,
         chunk_size=chunk_size,
         chunks=len(counts),
         queries=sum(counts),
@@ -86,35 +76,55 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
     return spec
 
 
-def _taken_up(spec: RunSpec, request: RunRequest, settings: Settings, inputs: dict[str, str]) -> RunSpec:
+def _taken_up(
+    folder: RunFolder, request: RunRequest, settings: Settings, inputs: dict[str, str], passages: Path | None
+) -> RunSpec:
     """The batch as it was begun, if the request asks for the same; flags and ledger stay as they were pinned."""
-    differs = [
-        what
-        for what, same in (
-            ("queries", spec.inputs["queries"] == inputs["queries"]),
-            ("passages", spec.inputs.get("passages") == inputs.get("passages")),
-            ("settings", spec.config == asdict(settings.pipeline)),
-            ("--shadow", spec.shadow == request.shadow),
-            ("--chunk-size", request.chunk_size in {None, spec.chunk_size}),
-            ("--flag", all(spec.flags[name] == value for name, value in request.flags.items())),
-            ("--ledger", request.ledger in {None, spec.ledger}),
-        )
-        if not same
-    ]
+    spec = RunSpec.load(folder.spec)
+    same_ledger = spec.ledger is None or request.ledger is None or spec.ledger == _ledger(request, settings)
+    _refuse(
+        spec,
+        {
+            "queries": spec.inputs["queries"] == inputs["queries"],
+            "passages": spec.inputs.get("passages") == inputs.get("passages"),
+            "settings": spec.config == asdict(settings.pipeline),
+            "--shadow": spec.shadow == request.shadow,
+            "--chunk-size": request.chunk_size in {None, spec.chunk_size},
+            "--flag": all(spec.flags[name] == value for name, value in request.flags.items()),
+            "--ledger": same_ledger,
+        },
+    )
+    if passages is not None:  # indexes are a cache: this one may be gone, or have moved with REDO_HOME
+        with tempfile.TemporaryDirectory() as known, QuarantineFile(Path(known) / _PASSAGE_QUARANTINE) as quarantine:
+            index = str(_index(passages, request, settings, quarantine))
+        if index != spec.index:
+            spec = replace(spec, index=index)
+            spec.save(folder.spec)
+    versions = build_pipeline(None if spec.index is None else Path(spec.index), settings.pipeline).versions
+    _refuse(spec, {"version of REDO": (spec.versions, spec.code_version) == (versions, version("redo"))})
+    return spec
+
+
+def _refuse(spec: RunSpec, same: Mapping[str, bool]) -> None:
+    differs = [what for what, is_same in same.items() if not is_same]
     if differs:
         raise BatchError(
             f"batch id {spec.batch_id!r} was begun with other {', '.join(differs)}; "
             "choose another id, or repeat the run as it was begun to take it up"
         )
-    return spec
 
 
-def _local(place: str, folder: RunFolder) -> Path:
+def _ledger(request: RunRequest, settings: Settings) -> str:
+    """Where the ledger is, as a place that other processes find from any folder."""
+    return str(parse_location(request.ledger or settings.ledger))
+
+
+def _local(place: str, folder: RunFolder, what: str) -> Path:
     """A local copy of an input; one that is local already is read where it lies."""
     location = parse_location(place)
     if isinstance(location, Path):
         return location
-    copy = folder.path / "inputs" / Path(place).name
+    copy = folder.input(what, place)
     download(place, copy)
     return copy
 
@@ -124,27 +134,30 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _index(passages: Path, name: str, indexes: Path) -> Path:
+def _index(passages: Path, request: RunRequest, settings: Settings, quarantine: QuarantineFile) -> Path:
     """The passage index, which keeps the records that could not be used beside it for the next run's report."""
+    name = Path(str(request.passages)).name
+    before = quarantine.count
 
     def build(making: Path) -> Iterator[Passage]:
-        with QuarantineFile(making / _PASSAGE_QUARANTINE) as quarantine:
-            yield from read_passages(passages, quarantine=quarantine, name=name)
+        yield from read_passages(passages, quarantine=quarantine, name=name)
+        if quarantine.count > before:
+            shutil.copyfile(quarantine.path, making / _PASSAGE_QUARANTINE)
 
-    return ensure_index(indexes, index_key(passages), build)
-
-
-def _report_passages(index: Path, quarantine: QuarantineFile) -> None:
+    index = ensure_index(settings.home_folder / "indexes", index_key(passages), build)
     kept = index / _PASSAGE_QUARANTINE
-    if kept.exists():
+    if quarantine.count == before and kept.exists():  # an earlier run has read them
         for row in read_rows(kept):
-            quarantine.add(QuarantinedRecord(**row))
+            quarantine.add(QuarantinedRecord(**(row | {"file": name})))
+    return index
 
 
 def _lay_out(queries: Iterable[Query], folder: RunFolder, chunk_size: int) -> list[int]:
     """Write the chunks' queries; returns how many each has. Nothing is seen until all are written."""
     source = iter(queries)
     final = folder.path / "chunks"
+    for left in folder.path.glob(".chunks-*"):  # by a run that was killed here
+        shutil.rmtree(left)
     making = RunFolder(Path(tempfile.mkdtemp(prefix=".chunks-", dir=folder.path)))
     try:
         counts: list[int] = []

@@ -2,6 +2,7 @@
 
     runs/<batch id>/
         run.json                what the batch is: written last when loading, so that it says that loading is over
+        inputs/                 copies of what lay in S3
         quarantine.jsonl        records that could not be used, with line and reason
         chunks/00000/
             queries.jsonl       the chunk's queries
@@ -19,10 +20,12 @@ Each file appears whole or not at all: it is written beside its place and moved 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,24 @@ class RunFolder:
         """The folder of a batch under `REDO_HOME`. Raises BatchError for an id that cannot name one."""
         return cls(home / "runs" / check_batch_id(batch_id))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            BatchError: another run of the batch is going on.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                name = self.path.name
+                raise BatchError(
+                    f"batch id {name!r} is being run at this moment; wait for it, or choose another id"
+                ) from None
+            yield
+
     @property
     def spec(self) -> Path:
         """What the batch is."""
@@ -115,6 +136,10 @@ class RunFolder:
     def summary(self) -> Path:
         """The summary of a finished run."""
         return self.path / "summary.json"
+
+    def input(self, what: str, place: str) -> Path:
+        """The local copy of an input that lies elsewhere; two inputs may have one name."""
+        return self.path / "inputs" / what / Path(place).name
 
     def chunk(self, number: int) -> ChunkFolder:
         """The folder of a chunk, counted from 0."""

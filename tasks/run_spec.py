@@ -61,14 +61,27 @@ class RunRequest:
         if self.labels is not None:
             _check_input("labels", self.labels, LABEL_SUFFIXES)
         if self.output is not None:
-            parse_location(self.output)
-            _check_suffix("output", self.output, OUTPUT_SUFFIXES)
+            self._check_output(self.output)
         if self.ledger is not None:
             parse_location(self.ledger)
         if self.chunk_size is not None and not 1 <= self.chunk_size <= 500:  # noqa: PLR2004 - as in the design
             raise BatchError(f"chunk size {self.chunk_size}: expected 1 to 500 queries")
         for name, value in self.flags.items():
             parse_flag(name, value)
+
+    def _check_output(self, output: str) -> None:
+        location = parse_location(output)
+        _check_suffix("output", output, OUTPUT_SUFFIXES)
+        for what, place in (("queries", self.queries), ("passages", self.passages), ("labels", self.labels)):
+            if place is not None and parse_location(place) == location:
+                raise BatchError(f"output: {output} is the {what} file, expected a place of its own")
+        if not isinstance(location, Path):
+            return
+        if location.is_dir():
+            raise BatchError(f"output: {output} is a folder, expected a file")
+        nearest = next(parent for parent in location.parents if parent.exists())
+        if not nearest.is_dir():
+            raise BatchError(f"output: {nearest} is a file, expected a folder")
 
 
 def _check_input(what: str, place: str, suffixes: tuple[str, ...]) -> None:

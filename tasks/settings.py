@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigError
-from core.flags import FlagValue, environment_flags
+from core.fallbacks.config import FallbackConfig
+from core.flags import FlagValue, KillSwitches, environment_flags
 from core.pipeline import PipelineConfig
 from core.placement import PlacementPolicy
+from ledger.location import parse_location
 
 PREFECT_DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -21,11 +24,16 @@ PREFECT_DEFAULTS = {
 }
 """What REDO sets for the Prefect that it starts, where the user has not: no telemetry, and patience."""
 
+_SECRETS = frozenset({"LEDGER_HASH_KEY"})
+
 
 class Settings(BaseSettings):
-    """Every setting, with its environment variable as alias. Frozen: a change needs a new process."""
+    """Every setting, with its environment variable as alias. Frozen: a change needs a new process.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    A variable that is empty counts as not set.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Annotated[Path, Field(alias="REDO_HOME", description="Where runs, indexes and local state lie.")] = Path(
         "~/.redo"
@@ -56,6 +64,50 @@ class Settings(BaseSettings):
     chunk_size: Annotated[
         int, Field(alias="REDO_CHUNK_SIZE", ge=1, le=500, description="Queries that one task run works on.")
     ] = 100
+    health_check_interval_s: Annotated[
+        float,
+        Field(
+            alias="REDO_HEALTH_CHECK_INTERVAL", gt=0, le=86_400, description="Seconds between two checks of components."
+        ),
+    ] = 30
+    max_consecutive_failures: Annotated[
+        int,
+        Field(
+            alias="REDO_MAX_CONSECUTIVE_FAILURES",
+            ge=1,
+            le=1_000,
+            description="Failures in a row that take REDO out of the way.",
+        ),
+    ] = 3
+    circuit_breaker_reset_s: Annotated[
+        float,
+        Field(
+            alias="REDO_CIRCUIT_BREAKER_RESET",
+            gt=0,
+            le=86_400,
+            description="Seconds that REDO stays out of the way after failures, the first time.",
+        ),
+    ] = 60
+    fallback_timeout_s: Annotated[
+        float,
+        Field(
+            alias="REDO_FALLBACK_TIMEOUT",
+            gt=0,
+            le=3_600,
+            description="Seconds after which a call that hangs is given up.",
+        ),
+    ] = 5
+
+    @field_validator("ledger_uri")
+    @classmethod
+    def _is_a_location(cls, uri: str | None) -> str | None:
+        """A bad one is found at the start, not by the first chunk that is written to it."""
+        try:
+            if uri is not None:
+                parse_location(uri)
+        except ConfigError as error:
+            raise ConfigError(f"environment: LEDGER_URI: {error}") from None
+        return uri
 
     @property
     def home_folder(self) -> Path:
@@ -64,8 +116,8 @@ class Settings(BaseSettings):
 
     @property
     def ledger(self) -> str:
-        """Where the ledger is."""
-        return self.ledger_uri or str(self.home_folder / "ledger")
+        """Where the ledger is; a path is absolute."""
+        return str(parse_location(self.ledger_uri or str(self.home_folder / "ledger")))
 
     @property
     def pipeline(self) -> PipelineConfig:
@@ -75,6 +127,16 @@ class Settings(BaseSettings):
             token_budget=self.token_budget,
             budget_s=self.time_budget_ms / 1e3,
             placement=self.placement,
+        )
+
+    @property
+    def fallback(self) -> FallbackConfig:
+        """What the guard is told."""
+        return FallbackConfig(
+            health_check_interval_seconds=self.health_check_interval_s,
+            max_consecutive_failures=self.max_consecutive_failures,
+            fallback_timeout_seconds=self.fallback_timeout_s,
+            circuit_breaker_reset_seconds=self.circuit_breaker_reset_s,
         )
 
 
@@ -87,13 +149,61 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{found['loc'][0]}: {found['msg']}, not {found['input']!r}" for found in error.errors())
-        raise ConfigError(f"environment: {wrong}") from None
+        wrong = (
+            f"{found['loc'][0]}: {found['msg']}" + ("" if found["loc"][0] in _SECRETS else f", not {found['input']!r}")
+            for found in error.errors()
+        )
+        raise ConfigError(f"environment: {'; '.join(wrong)}") from None
 
 
 def load_environment_flags() -> dict[str, FlagValue]:
     """The flags that the environment sets. Raises FlagError where a value cannot be used."""
     return environment_flags(os.environ)
+
+
+_NOT_KILLED = frozenset({"", "0", "false", "no", "off"})
+
+
+def load_kill_switches(home: Path) -> KillSwitches:
+    """Whether `REDO_KILL_SWITCH` is set, to anything but false, 0, no or off, and whether `home/kill-switch` exists."""
+    try:
+        (home / "kill-switch").lstat()
+        has_file = True
+    except OSError:
+        has_file = False
+    return KillSwitches(
+        environment=os.environ.get("REDO_KILL_SWITCH", "").strip().lower() not in _NOT_KILLED, file=has_file
+    )
+
+
+_PLACE_VARIABLES = ("REDO_HOME", "HOME", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+
+
+def place_variables() -> tuple[str | None, ...]:
+    """What the environment says about where shared state is: as long as this is the same, so is the place."""
+    return tuple(map(os.environ.get, _PLACE_VARIABLES))
+
+
+def prefect_api_url() -> str | None:
+    """Address of the Prefect API that is configured, by the environment or the active profile; `None` without one.
+
+    It is looked up as Prefect does it, but without importing Prefect, which takes seconds.
+
+    Raises:
+        ConfigError: the file of profiles cannot be read.
+    """
+    if "PREFECT_API_URL" in os.environ:  # set to nothing, it says that there is none, whatever the profile says
+        return os.environ["PREFECT_API_URL"].strip() or None
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    try:
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
+        profile = known.get("profiles", {}).get(os.environ.get("PREFECT_PROFILE") or known.get("active"), {})
+        return profile.get("PREFECT_API_URL") or None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: a text where a table is expected
+        raise ConfigError(f"Prefect's profiles {path}: {error}") from None
 
 
 def prepare_prefect_environment(**more: str) -> None:

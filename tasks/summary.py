@@ -169,7 +169,7 @@ def _quality(place: str, folder: RunFolder, chunks: Sequence[ChunkFolder]) -> tu
     """The measures of each arm that ran, and how many labels could not be used."""
     path = parse_location(place)
     if not isinstance(path, Path):
-        path = folder.path / "inputs" / Path(place).name
+        path = folder.input("labels", place)
         download(place, path)
     with QuarantineFile(folder.path / "quarantine-labels.jsonl") as quarantine:
         labels = labels_by_query(read_labels(path, quarantine=quarantine, name=Path(place).name))

@@ -1,26 +1,50 @@
-"""The composition root: the only place that names concrete adapters."""
+"""The composition root: the only place that names concrete adapters.
+
+An adapter that brings a library with it is imported where it is made. The guide's one-liners come through here, to find
+the shared state, and answer in well under a second; Prefect, pyarrow, bm25s and obstore alone take several to import.
+"""
 
 from __future__ import annotations
 
+import gc
+import getpass
 import os
 import secrets
+import socket
 import tempfile
+import threading
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from core.adapters.bm25 import Bm25Retriever
-from core.adapters.given_candidates import GivenCandidates
-from core.clock import Clock, SystemClock
-from core.contradictions.lexical import LexicalDetector
+from core.adapters.sqlite_state import SqliteStateStore
+from core.bulkhead import Bulkhead
+from core.clock import Clock, Deadline, SystemClock
+from core.errors import ConfigError
+from core.fallbacks.health import Component, Probe
+from core.fallbacks.surroundings import Surroundings
 from core.model import Decision, FallbackDecision, Passage, Query, Reason, ScoredPassage
-from core.ordering import SupportOrderer
 from core.pipeline import Pipeline, PipelineConfig
-from core.ports import LedgerStore
-from ledger.objects import open_store
-from tasks.settings import Settings
+from core.ports import LedgerStore, StateStore
+from core.work import CallLimit
+from tasks.settings import (
+    Settings,
+    load_environment_flags,
+    load_kill_switches,
+    load_settings,
+    place_variables,
+    prefect_api_url,
+)
+
+if TYPE_CHECKING:
+    from tasks.metrics import MetricsRecorder
 
 CLOCK: Clock = SystemClock()
+_STAGES = Bulkhead(name="redo-stage")
+"""Bounds the stages that hang in this process, whichever pipeline they belong to."""
+_KEY_BYTES = 64
 
 
 _FIRST = Query(
@@ -42,25 +66,41 @@ def build_pipeline(index: Path | None, config: PipelineConfig) -> Pipeline:
     Raises:
         RetrieverError: the index cannot be opened.
     """
+    from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
+    from core.adapters.given_candidates import GivenCandidates  # noqa: PLC0415
+    from core.contradictions.lexical import LexicalDetector  # noqa: PLC0415
+    from core.ordering import SupportOrderer  # noqa: PLC0415
+
     pipeline = Pipeline(
         retriever=GivenCandidates(None if index is None else Bm25Retriever(index)),
         detector=LexicalDetector(),
         orderer=SupportOrderer(),
         config=config,
         clock=CLOCK,
+        limit=CallLimit(_STAGES, load_settings().fallback.fallback_timeout_seconds),
     )
     pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])  # the first query pays for what is lazy
+    # What is loaded by now stays: Prefect alone is half a million objects, and each full collection of garbage would
+    # walk them, a pause of a quarter of a second within one query's 400 ms.
+    gc.collect()
+    gc.freeze()
     return pipeline
 
 
 @lru_cache(maxsize=4)
 def ledger_store(uri: str) -> LedgerStore:
     """The ledger's object store. Raises ConfigError for a URI that names none."""
+    from ledger.objects import open_store  # noqa: PLC0415
+
     return open_store(uri)
 
 
 def hash_key(settings: Settings) -> bytes:
-    """The secret that session and user ids are hashed with: the configured one, else one made once in `REDO_HOME`."""
+    """The secret that session and user ids are hashed with: the configured one, else one made once in `REDO_HOME`.
+
+    Raises:
+        ConfigError: the file in `REDO_HOME` holds no key, so that anybody could repeat the hashes.
+    """
     if settings.hash_key is not None:
         return settings.hash_key.encode()
     path = settings.home_folder / "hash-key"
@@ -68,8 +108,123 @@ def hash_key(settings: Settings) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
         with os.fdopen(handle, "w") as stream:
-            stream.write(secrets.token_hex(32))
+            stream.write(secrets.token_hex(_KEY_BYTES // 2))
+            stream.flush()
+            os.fsync(stream.fileno())
         with suppress(FileExistsError):
             os.link(name, path)  # a whole file or none, and the first process wins
         Path(name).unlink()
-    return path.read_bytes()
+    key = path.read_bytes()
+    if len(key) < _KEY_BYTES:
+        raise ConfigError(
+            f"{path}: expected {_KEY_BYTES} bytes, got {len(key)}; put it back, or remove it for a new key"
+        )
+    return key
+
+
+# --- the guard ----------------------------------------------------------------------------------------------------
+
+_LOCAL_REFRESH_S = 1.0
+_API_REFRESH_S = 5.0  # four values, each a request of some 60 ms
+_PROBE_BUDGET_S = 5.0  # a probe says whether REDO works, not how fast
+_LOCK = threading.Lock()
+
+
+def state_store() -> StateStore:
+    """The store of flags, breakers and health that this process is configured to share.
+
+    Prefect blocks where a Prefect API is configured, else the file `REDO_HOME/state.sqlite`: the same place for flows,
+    services and one-liners.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    return surroundings().store
+
+
+@lru_cache(maxsize=1)
+def metrics_recorder() -> MetricsRecorder:
+    """What this process counts, on its way to the shared state."""
+    from tasks.metrics import MetricsRecorder  # noqa: PLC0415
+
+    return MetricsRecorder(state_store, actor=surroundings().owner)
+
+
+def surroundings() -> Surroundings:
+    """What the guard is given; the same object as long as the environment names the same place.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    with _LOCK:  # two threads that come first must not get two
+        return _surroundings(place_variables())
+
+
+@lru_cache(maxsize=4)
+def _surroundings(place: tuple[str | None, ...]) -> Surroundings:
+    del place  # what the environment says about it, read below
+    settings, api_url = load_settings(), prefect_api_url()
+    store: StateStore
+    if api_url is None:
+        store = SqliteStateStore(settings.home_folder / "state.sqlite", clock=CLOCK)
+    else:
+        from tasks.blocks import PrefectStateStore  # noqa: PLC0415
+
+        store = PrefectStateStore(clock=CLOCK, api_url=api_url)
+    host = socket.gethostname()
+    return Surroundings(
+        store=store,
+        clock=CLOCK,
+        random=secrets.SystemRandom().random,
+        actor=f"{_user()}@{host}",
+        owner=f"{host}:{os.getpid()}",
+        environment_flags=load_environment_flags,
+        kill_switches=partial(load_kill_switches, settings.home_folder),
+        probes=partial(health_probes, settings, store),
+        config=settings.fallback,
+        slow_call_s=settings.pipeline.budget_s,
+        refresh_s=_LOCAL_REFRESH_S if api_url is None else _API_REFRESH_S,
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return f"uid-{os.getuid()}"
+
+
+def health_probes(settings: Settings, store: StateStore, *, index: Path | None = None) -> dict[Component, Probe]:
+    """The checks that this process can make.
+
+    Args:
+        settings: say where the ledger is, and what the pipeline is told.
+        store: the shared state.
+        index: the passage index's folder; without one it is not checked.
+    """
+    probes: dict[Component, Probe] = {
+        Component.ORCHESTRATOR: partial(_probe_orchestrator, settings.pipeline),
+        Component.LEDGER: partial(_probe_ledger, settings.ledger),
+        Component.STATE: partial(store.load, "flags"),
+    }
+    if index is not None:
+        probes[Component.INDEX] = partial(_probe_index, index)
+    return probes
+
+
+def _probe_orchestrator(config: PipelineConfig) -> bool:
+    pipeline = build_pipeline(None, replace(config, budget_s=_PROBE_BUDGET_S))
+    (result,) = pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])
+    return result.decision is Decision.REDO
+
+
+def _probe_index(index: Path) -> None:
+    from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
+
+    Bm25Retriever(index).retrieve([_FIRST], 1, [Deadline(_PROBE_BUDGET_S, clock=CLOCK)])
+
+
+def _probe_ledger(uri: str) -> None:
+    from ledger.objects import open_store  # noqa: PLC0415
+
+    open_store(uri).ping()

@@ -1,13 +1,66 @@
-"""What all tests share: an S3 server on this machine."""
+"""What all tests share: a place of their own for every file, a Prefect server and an S3 server on this machine."""
 
 from __future__ import annotations
 
 import http.client
 import logging
+import os
 import secrets
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+_OURS = ("ORCHESTRATOR_", "ORCHESTRATION_", "LEDGER_", "REDO_")
+_PREFECT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+_SERVER_START_S = 120
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session its own home, before a test module imports Prefect, which reads its settings then.
+
+    Prefect's folder is shared by all tests, because the first server in an empty one takes seconds to make its tables.
+    """
+    home = Path(tempfile.mkdtemp(prefix="redo-tests-")).resolve()
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in tuple(os.environ):
+        if name.startswith((*_OURS, "PREFECT_")):
+            del os.environ[name]
+    os.environ.update(_PREFECT)
+    os.environ.update(PREFECT_HOME=str(home / "prefect"), HOME=str(home), USERPROFILE=str(home))
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        os.environ[f"XDG_{name}_HOME"] = str(home / name.lower())
+
+
+@pytest.fixture(autouse=True)
+def redo_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`REDO_HOME` for one test: a folder that does not exist yet. No setting of ours is left from outside."""
+    for name in tuple(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    home = tmp_path / "redo-home"
+    monkeypatch.setenv("REDO_HOME", str(home))
+    yield home
+    wiring = sys.modules.get("tasks.wiring")
+    if wiring is not None:
+        wiring.build_pipeline.cache_clear()
+        wiring.ledger_store.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One Prefect server for all flows that run inside the test process."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415  seconds that most tests do not need
+
+    with prefect_test_harness(server_startup_timeout=_SERVER_START_S):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ and postings are memory-mapped: a process holds only what its queries touch.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -75,12 +76,14 @@ def ensure_index(folder: Path, key: str, build: Callable[[Path], Iterable[Passag
     if _is_whole(final):
         return final
     folder.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder))
+    around = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder))
+    making = around / "index"  # a folder of its own, because the one around it is closed to other users
     try:
+        making.mkdir()
         _write(making, build(making))
         _move_into_place(making, final)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)
     return final
 
 
@@ -89,25 +92,25 @@ def _is_whole(index: Path) -> bool:
     try:
         sizes = json.loads((index / _META).read_text())["files"]
         return all((index / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
 def _move_into_place(making: Path, final: Path) -> None:
-    """Rename the finished folder. Where another process was faster its index stays; a broken one is replaced."""
-    for _ in range(2):
-        try:
-            making.rename(final)
-        except OSError:
-            if _is_whole(final):
-                return
-            broken = Path(tempfile.mkdtemp(prefix=".broken-", dir=final.parent))
-            os.replace(final, broken / "index")  # noqa: PTH105 - replace says that a rename is meant, whatever is there
-            shutil.rmtree(broken, ignore_errors=True)
-        else:
+    """Rename the finished folder. Where another process was faster its index stays; a broken one is replaced.
+
+    Processes do this one after the other, under a lock on the parent folder: none takes another's whole index away.
+    """
+    parent = os.open(final.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        if _is_whole(final):
             return
-    message = f"cannot put the index in place: {final}"
-    raise RetrieverError(message)
+        if final.exists():
+            final.rename(making.with_name("broken"))  # goes when the folder around the index in the making goes
+        making.rename(final)
+    finally:
+        os.close(parent)
 
 
 def _write(folder: Path, passages: Iterable[Passage]) -> None:
@@ -116,13 +119,14 @@ def _write(folder: Path, passages: Iterable[Passage]) -> None:
         for batch in _batches(passages):
             writer.write_batch(_record_batch(batch))
             tokens.extend(tokenize([passage.text for passage in batch]))
+    count = len(tokens)
     if not any(tokens):
         tokens = [["\x00"]]  # bm25s cannot index nothing; this word occurs in no query
     index = bm25s.BM25()
     index.index(tokens, show_progress=False)
     index.save(folder / "bm25", show_progress=False)
     files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    (folder / _META).write_text(json.dumps({"format": FORMAT, "passages": len(tokens), "files": files}))
+    (folder / _META).write_text(json.dumps({"format": FORMAT, "passages": count, "files": files}))
 
 
 def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
@@ -169,7 +173,7 @@ class Bm25Retriever:
         try:
             self._bm25 = bm25s.BM25.load(index / "bm25", mmap=True, show_progress=False)
             self._table = pa.ipc.open_file(pa.memory_map(str(index / "passages.arrow"))).read_all()
-        except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
+        except (OSError, EOFError, ValueError, KeyError, pa.ArrowInvalid) as error:
             raise RetrieverError(f"cannot open the passage index {index}: {error}") from error
         self._passage = lru_cache(maxsize=_CACHED_PASSAGES)(self._read_passage)
 
@@ -212,8 +216,8 @@ class Bm25Retriever:
 
 def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Rows of the `k` best positive scores, best first; equal scores in the order of the corpus."""
-    rows = np.flatnonzero(scores > 0)
-    if len(rows) > k:
+    rows = np.flatnonzero(scores > 0)[: None if k > 0 else 0]
+    if len(rows) > k > 0:
         least = np.partition(scores[rows], -k)[-k]
         above = rows[scores[rows] > least]
         level = rows[scores[rows] == least][: k - len(above)]

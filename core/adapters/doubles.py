@@ -157,7 +157,9 @@ class FailingDetector:
         otherwise: answers the calls without such a query.
     """
 
-    def __init__(self, error: BaseException, *, poison: Collection[str] | None, otherwise: ContradictionDetector) -> None:
+    def __init__(
+        self, error: BaseException, *, poison: Collection[str] | None, otherwise: ContradictionDetector
+    ) -> None:
         self._poison = _Poison(error, poison)
         self._otherwise = otherwise
 

@@ -33,14 +33,15 @@ def edited_copy(left: Sentence, right: Sentence, *, similarity: float) -> Findin
         right: a sentence of the other.
         similarity: how much their passages repeat each other, 0 to 1.
     """
-    left_words = [_plain(word) for word in left.words]
-    right_words = [_plain(word) for word in right.words]
+    in_left, in_right = left.words, right.words
+    left_words = [_plain(word) for word in in_left]
+    right_words = [_plain(word) for word in in_right]
     if min(len(left_words), len(right_words)) < _EDIT_RATIO * max(len(left_words), len(right_words)):
         return None
     matcher = SequenceMatcher(None, left_words, right_words, autojunk=False)
     if matcher.ratio() < _EDIT_RATIO:
         return None
-    edits = [(left.words[a:b], right.words[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    edits = [(in_left[a:b], in_right[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
     if not edits or len(edits) > _MAX_EDITS:
         return None
     findings = [finding for edit in edits if (finding := _judge_edit(*edit, left=left, right=right)) is not None]

@@ -8,7 +8,7 @@ down; docs/detection.md has the figures.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from core.contradictions.finding import Context, Finding
 from core.contradictions.pairing import SentencePair
@@ -24,12 +24,12 @@ _ASKED_WINDOW_CHARS = 60
 _ROUNDING = 0.02
 """Quantities closer than this share are taken for one figure, rounded differently."""
 _BOUND_BEFORE = re.compile(
-    r"(?:\d\s*(?:[-–—]|to|and|or)|\b(?:over|above|under|below|at least|at most|up to|minimum of|maximum of"
-    r"|(?:more|less|fewer|greater) than|(?:nearly|almost)))\s*[$€£¥]?\s*$",
+    r"(?:\d\s*(?:[-–—]|to|or)|\bbetween\s\S{1,12}\sand|\b(?:over|above|under|below|at least|at most|up to"
+    r"|(?:more|less|fewer|greater) than))\s*$",
     re.IGNORECASE,
 )
 """Before a number these make it the end of a range or a bound: no figure that another one could contradict."""
-_BOUND_WINDOW_CHARS = 16
+_BOUND_WINDOW_CHARS = 32
 _POLARITY_OVERLAP = 0.75
 """Share of all topic words of both sentences that both must have for a `not` to be the difference."""
 
@@ -132,6 +132,7 @@ _ROLES = {
     }.items()
 }
 _ROLE_GAP_CHARS = 5
+_LIST_JOINER = re.compile(r"\s*(?:,\s*(?:and\s|&)?|and\s|&)\s*")
 
 
 def role_names(pair: SentencePair, context: Context) -> Finding | None:
@@ -141,7 +142,8 @@ def role_names(pair: SentencePair, context: Context) -> Finding | None:
         one, other = _holder(pair.left, role), _holder(pair.right, role)
         if one is None or other is None:
             continue
-        if not set(one.stems) & set(other.stems) and not _forms_of_one_another(pair, one, other):
+        shared = _stems_of(_listed(pair.left, one)) & _stems_of(_listed(pair.right, other))
+        if not shared and not _forms_of_one_another(pair, one, other):
             return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
     return None
 
@@ -153,17 +155,47 @@ _LICENCE = re.compile(
 )
 
 
+_LICENCE_VERSION = re.compile(r"v?\d[\w.]*")
+_LETTERS = re.compile(r"\b(?!of\b|the\b)[a-z]+")
+_LICENCE_WORDS = frozenset(
+    "license licence public general software version v or later only new modified style clause and".split()
+)
+"""Words that many licences have in their names."""
 _LICENCE_STEMS = frozenset(stem(word) for word in ("licence", "license", "licensed"))
 
 
 def licences(pair: SentencePair, context: Context) -> Finding | None:
-    """Two different licences of the subject; nothing where one is the other's abbreviation."""
+    """Two different licences of the subject; nothing where one abbreviates the other, or lists have one in common."""
     if not context.query_topic & _LICENCE_STEMS:
         return None
     one, other = _holder(pair.left, _LICENCE), _holder(pair.right, _LICENCE)
-    if one is None or other is None or set(one.stems) & set(other.stems) or _forms_of_one_another(pair, one, other):
+    if one is None or other is None:
+        return None
+    listed = (
+        sentence.passage_text[names[0].start : names[-1].end]
+        for sentence, names in ((pair.left, _listed(pair.left, one)), (pair.right, _listed(pair.right, other)))
+    )
+    if _is_one_licence(*listed):
         return None
     return Finding(ContradictionKind.ENTITY, 0.7, Span(one.start, one.end), Span(other.start, other.end))
+
+
+def _is_one_licence(one: str, other: str) -> bool:
+    """Whether two licences (or lists of some) may be the same: they share a word, or one abbreviates the other."""
+    ones, others = _licence_words(one), _licence_words(other)
+    if not ones - _LICENCE_WORDS or not others - _LICENCE_WORDS:
+        return True
+    if (ones & others) - _LICENCE_WORDS:
+        return True
+    return any(
+        len(word) > 1 and word in "".join(part[0] for part in long)
+        for short, long in ((ones, _LETTERS.findall(other.lower())), (others, _LETTERS.findall(one.lower())))
+        for word in short
+    )
+
+
+def _licence_words(text: str) -> set[str]:
+    return set(_LETTERS.findall(_LICENCE_VERSION.sub(" ", text.lower())))
 
 
 def _holder(sentence: Sentence, role: re.Pattern[str]) -> Value | None:
@@ -173,6 +205,21 @@ def _holder(sentence: Sentence, role: re.Pattern[str]) -> Value | None:
         return None
     names = (value for value in sentence.values if value.kind is ValueKind.NAME)
     return next((name for name in names if 0 <= name.start - match.end() <= _ROLE_GAP_CHARS), None)
+
+
+def _listed(sentence: Sentence, first: Value) -> list[Value]:
+    """A name and those that commas and an `and` add to it: a role can have several holders."""
+    listed = [first]
+    for value in sentence.values:
+        if value.kind is ValueKind.NAME and value.start > first.start:
+            if not _LIST_JOINER.fullmatch(sentence.passage_text, listed[-1].end, value.start):
+                break
+            listed.append(value)
+    return listed
+
+
+def _stems_of(names: Iterable[Value]) -> set[str]:
+    return {stemmed for name in names for stemmed in name.stems}
 
 
 def _forms_of_one_another(pair: SentencePair, one: Value, other: Value) -> bool:

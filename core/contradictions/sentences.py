@@ -13,6 +13,7 @@ from core.contradictions.values import Value, values_in
 from core.text import STOPWORDS, Word, sentence_spans, stem, words
 
 NEGATIONS = frozenset({"not", "no", "never", "neither", "nor", "without", "cannot", "none", "nobody", "nothing"})
+_MORE = frozenset({"only", "just", "merely"})
 _LINK = re.compile(r"\b\w+://\S+")
 _MAX_SENTENCES = 48
 """Sentences read of one passage, about 1,000 words; what is behind them is not compared."""
@@ -26,17 +27,28 @@ class Sentence:
     Attributes:
         passage_text: the text that the offsets count in.
         start, end: place of the sentence.
-        words: its words in order.
-        stems: the words' stems, in the same order.
+        places: start and end of each word in turn: `start, end, start, end, ...`.
+        stems: the words' stems, in their order.
         topic: stems of the words that carry a topic, numbers left out.
     """
 
     passage_text: str
     start: int
     end: int
-    words: tuple[Word, ...]
+    places: tuple[int, ...]
     stems: tuple[str, ...]
     topic: frozenset[str]
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Its words in order, made anew for each caller.
+
+        Kept, they would be nine tenths of the objects of a process that has read a corpus, and each full collection of
+        garbage would walk them: pauses of a quarter of a second, within one query's 400 ms. Tuples of numbers and
+        strings are not walked.
+        """
+        pairs = zip(self.places[::2], self.places[1::2], strict=True)
+        return tuple(Word(self.passage_text[start:end], start, end) for start, end in pairs)
 
     @property
     def text(self) -> str:
@@ -45,8 +57,14 @@ class Sentence:
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
-        """Quantities, dates, versions and names that the sentence states."""
-        return values_in(self.passage_text, self.start, self.end, list(self.words))
+        """Quantities, dates, versions and names that the sentence states, those inside links left out."""
+        in_order = self.words
+        found = values_in(self.passage_text, self.start, self.end, in_order)
+        if not _LINK.search(self.passage_text, self.start, self.end):
+            return found
+        return tuple(
+            value for value in found if any(word.start < value.end and value.start < word.end for word in in_order)
+        )
 
     @cached_property
     def lead(self) -> str:
@@ -55,8 +73,12 @@ class Sentence:
 
     @cached_property
     def negated(self) -> bool:
-        """Whether the sentence denies something."""
-        return any(word.lower in NEGATIONS or word.lower.endswith(("n't", "n’t")) for word in self.words)
+        """Whether the sentence denies something; `not only` denies nothing."""
+        said = [word.lower for word in self.words]
+        return any(
+            word.endswith(("n't", "n’t")) or (word in NEGATIONS and not (word == "not" and behind in _MORE))
+            for word, behind in zip(said, [*said[1:], ""], strict=True)
+        )
 
 
 def _inside(word: Word, spans: list[tuple[int, int]]) -> bool:
@@ -78,7 +100,8 @@ def read_sentences(text: str) -> tuple[Sentence, ...]:
             if not word.text[0].isdigit() and word.lower not in STOPWORDS
         )
         if topic:
-            found.append(Sentence(text, start, end, in_order, stems, topic))
+            places = tuple(place for word in in_order for place in (word.start, word.end))
+            found.append(Sentence(text, start, end, places, stems, topic))
         if len(found) == _MAX_SENTENCES:
             break
     return tuple(found)

@@ -18,7 +18,7 @@ from core.similarity import word_set
 from core.text import content_stems, stem, words
 
 _BRACKET = re.compile(r"\s*\((?P<inside>[^()]{2,40})\)")
-_PLACE = re.compile(r",\s+(?P<place>[A-Z][\w.\-]+(?:\s[A-Z][\w.\-]+)?)")
+_PLACE = re.compile(r",\s+(?P<place>(?:(?:St|Mt|Ft)\.\s)?[A-Z][\w\-]*(?:\.[\w\-]+)*(?:\s[A-Z][\w\-]*(?:\.[\w\-]+)*)?)")
 _DEFINITION_YEAR = re.compile(r"\b(?:is|was)\s+(?:an?|the)\s+(?P<year>1[5-9]\d\d|20\d\d)\b")
 _LIFE_DATES = re.compile(r"\bborn\b|\bdied\b|\d{3,4}\s*[–-]|^\W*\d{1,2}\s\w+\s\d{4}", re.IGNORECASE)
 """A bracket with dates of life states a fact about the subject; the next text may dispute it."""
@@ -90,9 +90,8 @@ def is_about(text: str, subject: Subject) -> bool:
     if not subject.names <= present or len(present) < _ABOUT_SHARE * len(subject.about):
         return False
     sentences = read_sentences(text)
-    first = sentences[0].topic if sentences else frozenset[str]()
-    naming = (subject.names or present) - first
-    return all(sum(word in sentence.topic for sentence in sentences) > 1 for word in naming)
+    naming = (subject.names or present).difference(sentences[0].stems if sentences else ())
+    return all(sum(word in sentence.stems for sentence in sentences) > 1 for word in naming)
 
 
 def share_subject(subject: Subject, one: str, other: str) -> bool:
@@ -140,7 +139,7 @@ def _added(sentence: Sentence, name: Value, names: frozenset[str]) -> tuple[set[
     added = {part for part in name.stems if part not in names and part != opening}
     marks: set[str] = set()
     end = name.end
-    behind = _BRACKET.match(text, name.end) or _PLACE.match(text, name.end)
+    behind = _BRACKET.match(text, name.end, sentence.end) or _PLACE.match(text, name.end, sentence.end)
     if behind is not None and not _LIFE_DATES.search(behind[0]):
         marks |= {stem(word.text) for word in words(behind[1])} & (content_stems(behind[1]) - names)
         end = behind.end() if marks else end

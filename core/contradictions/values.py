@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,7 +64,7 @@ _MONTHS = {
     )
     for name in names
 }
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_MONTH = f"(?a:{'|'.join(sorted(_MONTHS, key=len, reverse=True))})"  # ignoring case, other letters than ASCII match too
 _DATE = re.compile(
     rf"\b(?:(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<m1>{_MONTH})\.?,?\s+(?P<y1>[12]\d{{3}})"
     rf"|(?P<m2>{_MONTH})\.?\s+(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\s*,?\s+(?P<y2>[12]\d{{3}})"
@@ -80,14 +81,16 @@ _SPELLED = {
     )
 }
 _DIGIT = re.compile(r"\d")
+_SHORT_UNIT = "km|cm|mm|m|mi|ft|feet|foot|inch|yard|acre|kg|g|lbs?|tons?|l|ml|men|page|days?|week|hour|min|year"
+"""Units as short as a word that may stand before one (`12 new films`); behind them comes none (`12 feet tall`)."""
 _NUMBER = re.compile(
     r"(?P<currency>[$€£¥]\s?)?(?<![\w.,])(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\d]|[.,]\d)"
     r"(?:\s?(?P<scale>thousand|million|billion|trillion)\b)?"
     r"(?:\s?(?P<percent>%|percent\b|per\s+cent\b))?"
-    r"(?P<unit>[\s-](?:[a-z]{1,4}\b\s)?[^\W\d_]+)?",
+    rf"(?P<unit>[\s-](?:(?!(?:{_SHORT_UNIT})\b)[a-z]{{1,4}}\b\s)?[^\W\d_]+)?",
     re.IGNORECASE,
 )
-_SPELLED_NUMBER = re.compile(rf"\b(?P<number>{'|'.join(_SPELLED)})(?P<unit>[\s-][^\W\d_]{{3,}})", re.IGNORECASE)
+_SPELLED_NUMBER = re.compile(rf"\b(?P<number>(?a:{'|'.join(_SPELLED)}))(?P<unit>[\s-][^\W\d_]{{3,}})", re.IGNORECASE)
 _LABEL_BEFORE = re.compile(
     r"\b(?:versions?|sections?|chapter|figure|table|page|step|part|no\.|number)\s*$", re.IGNORECASE
 )
@@ -100,10 +103,11 @@ _VERSION_NUMBER = re.compile(
 )
 _PRODUCT_BEFORE = re.compile(r"([A-Za-z][\w.\-]*?)[\s,:]*(?:\(\s*)?(?:\bversions?|\bv\.?)?[\s:]*$", re.IGNORECASE)
 _PRODUCT_WINDOW_CHARS = 40
+_VERSION_JOINER = re.compile(r"\s*(?:,\s*(?:and\s|or\s)?|/|and\s|or\s|to\s|[-–])\s*")
 _NAME_JOINERS = frozenset({"of", "the", "de", "la", "van", "von", "and", "&", "del", "di", "al", "bin"})
 
 
-def values_in(text: str, start: int, end: int, words: list[Word]) -> tuple[Value, ...]:
+def values_in(text: str, start: int, end: int, words: Sequence[Word]) -> tuple[Value, ...]:
     """All values of the sentence `text[start:end]`, whose words are given, in the order of their places."""
     found: list[Value] = []
     taken: list[tuple[int, int]] = []
@@ -119,14 +123,20 @@ def values_in(text: str, start: int, end: int, words: list[Word]) -> tuple[Value
 
 
 def _versions(text: str, start: int, end: int) -> list[Value]:
-    """Versions of a named product: `Python >=3.10`, `pip 21.3 or later`; without a bound, of Python only."""
+    """Versions of a named product: `Python >=3.10`, `pip 21.3 or later`; without a bound, of Python only.
+
+    In a list (`Python 3.8, 3.9 and 3.10`) the product of the first version is that of the others too.
+    """
     found = []
+    name, listed_from = "", start
     for match in _VERSION_NUMBER.finditer(text, start, end):
-        window = text[max(start, match.start() - _PRODUCT_WINDOW_CHARS) : match.start()]
-        product = _PRODUCT_BEFORE.search(window)
-        if product is None:
+        if not (name and _VERSION_JOINER.fullmatch(text, listed_from, match.start("version"))):
+            window = text[max(start, match.start() - _PRODUCT_WINDOW_CHARS) : match.start()]
+            product = _PRODUCT_BEFORE.search(window)
+            name = "" if product is None else product[1].lower()
+        listed_from = match.end()
+        if not name:
             continue
-        name = product[1].lower()
         bounded = bool(match["comparator"] or match["more"])
         if not bounded and name != "python":
             continue
@@ -168,6 +178,8 @@ def _quantities(text: str, start: int, end: int) -> list[Value]:
 def _spelled_quantities(text: str, start: int, end: int) -> list[Value]:
     found = []
     for match in _SPELLED_NUMBER.finditer(text, start, end):
+        if match["unit"][1].isupper():
+            continue  # a name, such as `Seven Samurai`
         number = float(_SPELLED[match["number"].lower()])
         key = _unit(None, None, match["unit"])
         found.append(Value(ValueKind.QUANTITY, key, match.start("number"), match.end("number"), number=number))
@@ -186,7 +198,7 @@ def _unit(currency: str | None, percent: str | None, unit: str | None) -> str:
 _EXTRACTORS = (_versions, _dates, _quantities, _spelled_quantities)
 
 
-def _names(words: list[Word], sentence_start: int) -> list[Value]:
+def _names(words: Sequence[Word], sentence_start: int) -> list[Value]:
     """Runs of capitalised words, joined over `of`, `the`, ...; a stop word that opens the sentence is no name."""
     found: list[Value] = []
     run: list[Word] = []
@@ -198,8 +210,7 @@ def _names(words: list[Word], sentence_start: int) -> list[Value]:
             run.pop(0)
         if run:
             stems = tuple(stem(word.text) for word in run if word.lower not in _NAME_JOINERS)
-            if stems:
-                found.append(Value(ValueKind.NAME, "", run[0].start, run[-1].end, stems=stems))
+            found.append(Value(ValueKind.NAME, "", run[0].start, run[-1].end, stems=stems))
         run.clear()
 
     previous_end = sentence_start

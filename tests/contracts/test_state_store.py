@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import stat
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from core.clock import SystemClock
 from core.errors import StateConflict, StoreError, TransientStoreError
 from core.ports import StateStore
 from core.state import Change, Versioned, update
+from tests.child_programs import started
 
 WHO: dict[str, Any] = {"actor": "ann", "reason": "a test"}
 
@@ -35,12 +34,20 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> StateStore:
-    """Each implementation in turn, empty."""
+@pytest.fixture(params=["memory", "sqlite", pytest.param("prefect", marks=pytest.mark.server)])
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[StateStore]:
+    """Each implementation in turn, empty. More on the one with Prefect blocks: test_prefect_state_store.py."""
     if request.param == "memory":
-        return MemoryStateStore(clock=clock)
-    return SqliteStateStore(tmp_path / "home" / "state.db", clock=clock)
+        yield MemoryStateStore(clock=clock)
+    elif request.param == "sqlite":
+        yield SqliteStateStore(tmp_path / "home" / "state.db", clock=clock)
+    else:
+        request.getfixturevalue("prefect_server")
+        from tasks.blocks import PrefectStateStore  # noqa: PLC0415  two seconds that the other stores do not need
+
+        prefect_store = PrefectStateStore(clock=clock, namespace=f"t{secrets.token_hex(6)}", time_limit_s=60.0)
+        yield prefect_store
+        prefect_store.close()
 
 
 class TestEveryStore:
@@ -275,9 +282,9 @@ class TestSqliteStore:
                 update(store, "count", one_more, actor=sys.argv[2], reason="race")
         """
         with (
-            _started(program, str(path), "one") as one,
-            _started(program, str(path), "two") as two,
-            _started(program, str(path), "three") as three,
+            started(program, str(path), "one") as one,
+            started(program, str(path), "two") as two,
+            started(program, str(path), "three") as three,
         ):
             for process in (one, two, three):
                 assert process.stdin is not None
@@ -313,7 +320,7 @@ class TestSqliteStore:
             sys.stdin.readline()
         """
         size_before = path.stat().st_size
-        with _started(program, str(path), kind) as holder:
+        with started(program, str(path), kind) as holder:
             assert path.stat().st_size > size_before, "the holder has written to the file"
             holder.kill()
             holder.wait(timeout=10)
@@ -346,7 +353,7 @@ class TestSqliteStore:
             store = SqliteStateStore(Path(sys.argv[1]), clock=StuckClock())
             store.swap("flags", expected_version=1, value={"n": 9}, actor="eve", reason="stuck")
         """
-        with _started(program, str(path)) as holder:
+        with started(program, str(path)) as holder:
             began_at = time.perf_counter()
             loaded = sqlite_store.load("flags")
             assert loaded is not None
@@ -355,21 +362,3 @@ class TestSqliteStore:
             holder.wait(timeout=10)
             assert sqlite_store.swap("flags", expected_version=1, value={"n": 2}, **WHO).version == 2
             assert time.perf_counter() - began_at < 5.0
-
-
-@contextmanager
-def _started(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a Python program in another process, wait until it prints `ready`, and make sure that it ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()

@@ -18,29 +18,6 @@ def test_system_clock() -> None:
     assert clock.utc_now().utcoffset() == timedelta(0)
 
 
-def test_manual_clock_moves_both_clocks() -> None:
-    """Time passes on the wall clock as on the other one."""
-    clock = ManualClock(datetime(2026, 5, 1, tzinfo=UTC), now_s=10.0)
-    clock.advance(2.5)
-    assert clock.now() == 12.5
-    assert clock.utc_now() == datetime(2026, 5, 1, 0, 0, 2, 500_000, tzinfo=UTC)
-
-
-def test_manual_clock_sets_the_date_alone() -> None:
-    """A wall clock that is set back leaves the other clock where it is."""
-    clock = ManualClock()
-    clock.set_utc(datetime(2020, 1, 1, tzinfo=UTC))
-    assert (clock.now(), clock.utc_now()) == (0.0, datetime(2020, 1, 1, tzinfo=UTC))
-
-
-def test_manual_clock_never_goes_back() -> None:
-    """Negative time is refused, and the message names the value."""
-    clock = ManualClock()
-    with pytest.raises(ValueError, match="-1 is negative"):
-        clock.advance(-1)
-    assert clock.now() == 0.0
-
-
 def test_ticking_clock() -> None:
     """Each look at the time costs one step; the date follows and costs nothing."""
     clock = TickingClock(0.5, utc=datetime(2026, 1, 1, tzinfo=UTC))
@@ -152,3 +129,26 @@ def test_clock_that_goes_back_costs_nothing() -> None:
     with deadline.running():
         assert deadline.spent_s == 0.0
     assert deadline.spent_s == 0.0
+
+
+def test_stretch() -> None:
+    """The stretch is the time since the work that runs now began; without any it is nothing."""
+    clock = ManualClock()
+    deadline = Deadline(1.0, clock=clock)
+    deadline.charge(0.5)
+    assert deadline.stretch_s == 0.0
+    with deadline.running():
+        clock.advance(0.25)
+        assert deadline.stretch_s == 0.25
+    assert deadline.stretch_s == 0.0
+
+
+def test_taken_over() -> None:
+    """A deadline that takes over begins with what was spent, and is not moved by work that was given up."""
+    clock = ManualClock()
+    deadline = Deadline(1.0, clock=clock)
+    with deadline.running():
+        clock.advance(0.25)
+        other = deadline.taken_over()
+        clock.advance(0.5)
+    assert (deadline.spent_s, other.spent_s, other.budget_s) == (0.75, 0.25, 1.0)

@@ -88,8 +88,14 @@ def test_count_tokens(text: str, tokens: int) -> None:
         ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
         ("  One.   Two.  ", ["One.", "Two."]),
         ("He said “no.” Then he left.", ["He said “no.”", "Then he left."]),
-        ("Dr. Smith met J. R. Tolkien at St. Mary. They spoke.", ["Dr. Smith met J. R. Tolkien at St. Mary.", "They spoke."]),
-        ("It is No. 5 of nos. 1 to 9. The answer is no. Go.", ["It is No. 5 of nos. 1 to 9.", "The answer is no.", "Go."]),
+        (
+            "Dr. Smith met J. R. Tolkien at St. Mary. They spoke.",
+            ["Dr. Smith met J. R. Tolkien at St. Mary.", "They spoke."],
+        ),
+        (
+            "It is No. 5 of nos. 1 to 9. The answer is no. Go.",
+            ["It is No. 5 of nos. 1 to 9.", "The answer is no.", "Go."],
+        ),
         ("It is big, e.g. the U.S. is. Small ones are not.", ["It is big, e.g. the U.S. is.", "Small ones are not."]),
         ("Version 3.10 is out. Get it.", ["Version 3.10 is out.", "Get it."]),
         ("The end (really.) Another one.", ["The end (really.)", "Another one."]),
