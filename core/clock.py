@@ -96,10 +96,10 @@ class Deadline:
             self._spent_s = self.spent_s
             self._started_at = None
 
-    def taken_over(self) -> Deadline:
-        """A deadline that goes on from here; work that was given up may still count on the old one."""
+    def after(self, spent_s: float) -> Deadline:
+        """A new deadline with the same budget, of which `spent_s` seconds are used. What counts on this one is lost."""
         other = Deadline(self.budget_s, clock=self._clock)
-        other.charge(self.spent_s)
+        other.charge(spent_s)
         return other
 
     def charge(self, seconds: float) -> None:

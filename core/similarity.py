@@ -17,7 +17,7 @@ NEAR_DUPLICATE = 0.9
 """From this similarity on, the second passage tells a reader nothing new."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def word_set(text: str) -> frozenset[str]:
     """Stems of all words but stop words; numbers count."""
     return frozenset(map(stem, {word.lower() for word in WORD.findall(text)} - STOPWORDS))

@@ -72,7 +72,7 @@ def words(text: str, start: int = 0, end: int | None = None) -> list[Word]:
     return [Word(match.group(), match.start(), match.end()) for match in WORD.finditer(text, start, stop)]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def content_stems(text: str) -> frozenset[str]:
     """Stems of the words that carry a topic."""
     return frozenset(map(stem, {word.lower() for word in WORD.findall(text)} - STOPWORDS))

@@ -142,13 +142,14 @@ def _results(
 ) -> list[Result | Exception]:
     if not chunk:
         return []
+    before = [work.deadline.spent_s for work in chunk]
     try:
         answers = stage(chunk) if limit is None else limit.call(stage, chunk)
         return [_checked(answer, gives) for answer in _counted(answers, len(chunk))]
     except CallTimeoutError as error:
         hung = [work.deadline.stretch_s > 0 for work in chunk]
-        for work in chunk:
-            work.deadline = work.deadline.taken_over()
+        for work in chunk:  # the stage goes on in its thread, and would count on
+            work.deadline = work.deadline.after(work.deadline.spent_s)
         if any(hung) and not all(hung):
             others = [work for work, hangs in zip(chunk, hung, strict=True) if not hangs]
             rest = iter(_results(stage, others, gives=gives, limit=limit))
@@ -160,6 +161,8 @@ def _results(
         failure = error
     if len(chunk) == 1:
         return [failure]
+    for work, before_s in zip(chunk, before, strict=True):  # nobody pays for an attempt that another query spoiled
+        work.deadline = work.deadline.after(before_s)
     return [_results(stage, [work], gives=gives, limit=limit)[0] for work in chunk]
 
 

@@ -97,8 +97,7 @@ def _run(request: RunRequest, folder: RunFolder) -> dict[str, Any]:
         if spec.ledger is not None:
             stored.append(store_chunk.submit(folder.path, number, report))  # type: ignore[call-overload] # a future of it
     resumed = sum(bool(report["resumed"]) for report in _results(reports))
-    _warn_about_pending(stored)
-    summary = finish(folder.path, request, resumed)
+    summary = finish(folder.path, request, resumed, _ledger_error(stored))
     publish(folder, summary)
     get_run_logger().info("batch %s: %s", spec.batch_id, summary.decisions)
     return summary.as_dict()
@@ -125,11 +124,13 @@ def _results(futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
     return [future.result() for future in futures]
 
 
-def _warn_about_pending(stored: Sequence[PrefectFuture[Any]]) -> None:
-    """A ledger that fails costs no answer: its traces stay in the run's folder, and the next run sends them."""
+def _ledger_error(stored: Sequence[PrefectFuture[Any]]) -> str | None:
+    """Why traces are pending. It costs no answer: they stay in the run's folder, and the next run sends them."""
     for future in stored:
         future.wait()
     failed = [future for future in stored if not future.state.is_completed()]
-    if failed:
-        error = failed[0].result(raise_on_failure=False)
-        get_run_logger().error("the ledger did not take the traces of %d chunks: %s", len(failed), error)
+    if not failed:
+        return None
+    error = str(failed[0].result(raise_on_failure=False))
+    get_run_logger().error("the ledger did not take the traces of %d chunks: %s", len(failed), error)
+    return error

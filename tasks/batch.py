@@ -75,7 +75,7 @@ def store_chunk(folder: Path, number: int, report: Report) -> int:
 
 
 @task(name="finish-batch", **_RETRY)
-def finish(folder: Path, request: RunRequest, resumed: int) -> Summary:
+def finish(folder: Path, request: RunRequest, resumed: int, ledger_error: str | None) -> Summary:
     """Put the output together and count."""
     metrics_recorder().flush()
-    return finish_run(RunFolder(folder), request, resumed=resumed)
+    return finish_run(RunFolder(folder), request, resumed=resumed, ledger_error=ledger_error)

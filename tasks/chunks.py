@@ -18,7 +18,7 @@ from core.model import Query
 from core.output import conflict_record, output_record
 from core.pipeline import Pipeline
 from core.records import parse_query
-from core.trace import QueryResult
+from core.trace import QueryResult, trace_id
 from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
 from tasks.run_folder import ChunkFolder, RunFolder, read_json, read_rows, write_json, write_rows, write_whole
 from tasks.run_spec import RunSpec
@@ -46,7 +46,7 @@ def work_on_chunk(
 
     write_rows(chunk.output, map(output_record, results))
     write_rows(chunk.conflicts, (record for result in results if (record := conflict_record(result)) is not None))
-    write_rows(chunk.decisions, map(_decision_row, results))
+    write_rows(chunk.decisions, (_decision_row(result, spec) for result in results))
     report = _report(number, results)
     if spec.ledger is not None:
         run = RunIdentity(
@@ -116,11 +116,12 @@ def _append(spec: RunSpec, report: Report, chunk: ChunkFolder) -> bool:
     return ledger_store(str(spec.ledger)).append(str(report["ledger_key"]), chunk.traces.read_bytes())
 
 
-def _decision_row(result: QueryResult) -> dict[str, object]:
+def _decision_row(result: QueryResult, spec: RunSpec) -> dict[str, object]:
     """What the summary and the evaluation need of one query."""
     trace = result.trace
     return {
         "query_id": result.query.query_id,
+        "trace_id": trace_id(spec.batch_id, result.query, config_digest=spec.config_digest),
         "decision": result.decision.value,
         "reason": result.reason.value,
         "latency_ms": trace.latency_ms,

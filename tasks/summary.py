@@ -40,10 +40,11 @@ class Summary:
         deadline_hits: how many queries ran out of it.
         contradictions: how many were found, by kind.
         ambiguities: how many were found.
-        disputed: ids of the first queries with a contradiction, to look at.
+        disputed: ids of the first traces with a contradiction, to look at; a query id may be in many batches.
         errors: the most common errors that REDO fell back on, with their counts.
         output: where the output is.
-        ledger: where the ledger is and how many rows it has of this batch; rows not yet taken are `pending`.
+        ledger: where the ledger is and how many rows it has of this batch; rows not yet taken are `pending`, and
+            `error` says why.
         quality: the measures of each arm that ran, where labels were given.
         resumed: how many chunks an earlier run had done.
         chunks: how many chunks there are.
@@ -79,8 +80,14 @@ class Summary:
         return record
 
 
-def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int) -> Summary:
+def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int, ledger_error: str | None = None) -> Summary:
     """Put the output together and count. Labels, where given, are read here and nowhere else.
+
+    Args:
+        folder: the batch's folder.
+        request: says where the output goes, and where the labels are.
+        resumed: how many chunks an earlier run had done.
+        ledger_error: why the ledger did not take all traces of this run.
 
     Raises:
         BatchError: the labels file cannot be used.
@@ -113,7 +120,7 @@ def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int) -> Summa
         disputed=count.disputed,
         errors=dict(count.errors.most_common(5)),
         output=output,
-        ledger=None if spec.ledger is None else _ledger(spec, folder),
+        ledger=None if spec.ledger is None else _ledger(spec, folder, ledger_error),
         quality=quality,
         resumed=resumed,
         chunks=spec.chunks,
@@ -131,10 +138,10 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), found, strict=True)}
 
 
-def _ledger(spec: RunSpec, folder: RunFolder) -> dict[str, object]:
+def _ledger(spec: RunSpec, folder: RunFolder, error: str | None) -> dict[str, object]:
     stored = [folder.chunk(number).stored for number in range(spec.chunks)]
     rows = sum(read_json(path)["rows"] for path in stored if path.exists())
-    return {"uri": spec.ledger, "rows": rows, "pending": spec.queries - rows}
+    return {"uri": spec.ledger, "rows": rows, "pending": spec.queries - rows, "error": error}
 
 
 class _Count:
@@ -160,7 +167,7 @@ class _Count:
         self.contradictions.update(kind for _, _, kind in row["contradictions"])
         self.latencies_ms.append(row["latency_ms"])
         if row["contradictions"] and len(self.disputed) < _DISPUTED:
-            self.disputed.append(row["query_id"])
+            self.disputed.append(row["trace_id"])
         if row["error"] is not None:
             self.errors[row["error"]] += 1
 

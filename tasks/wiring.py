@@ -202,29 +202,23 @@ def health_probes(settings: Settings, store: StateStore, *, index: Path | None =
         store: the shared state.
         index: the passage index's folder; without one it is not checked.
     """
+    # Imported before the probes run, for those have a time limit.
+    from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
+    from ledger.objects import open_store  # noqa: PLC0415
+
+    def probe_orchestrator() -> bool:
+        pipeline = build_pipeline(None, replace(settings.pipeline, budget_s=_PROBE_BUDGET_S))
+        (result,) = pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])
+        return result.decision is Decision.REDO
+
+    def probe_index(folder: Path) -> None:
+        Bm25Retriever(folder).retrieve([_FIRST], 1, [Deadline(_PROBE_BUDGET_S, clock=CLOCK)])
+
     probes: dict[Component, Probe] = {
-        Component.ORCHESTRATOR: partial(_probe_orchestrator, settings.pipeline),
-        Component.LEDGER: partial(_probe_ledger, settings.ledger),
+        Component.ORCHESTRATOR: probe_orchestrator,
+        Component.LEDGER: lambda: open_store(settings.ledger).ping(),
         Component.STATE: partial(store.load, "flags"),
     }
     if index is not None:
-        probes[Component.INDEX] = partial(_probe_index, index)
+        probes[Component.INDEX] = partial(probe_index, index)
     return probes
-
-
-def _probe_orchestrator(config: PipelineConfig) -> bool:
-    pipeline = build_pipeline(None, replace(config, budget_s=_PROBE_BUDGET_S))
-    (result,) = pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])
-    return result.decision is Decision.REDO
-
-
-def _probe_index(index: Path) -> None:
-    from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
-
-    Bm25Retriever(index).retrieve([_FIRST], 1, [Deadline(_PROBE_BUDGET_S, clock=CLOCK)])
-
-
-def _probe_ledger(uri: str) -> None:
-    from ledger.objects import open_store  # noqa: PLC0415
-
-    open_store(uri).ping()

@@ -50,8 +50,9 @@ def redo_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield home
     wiring = sys.modules.get("tasks.wiring")
     if wiring is not None:
-        wiring.build_pipeline.cache_clear()
-        wiring.ledger_store.cache_clear()
+        for kept in vars(wiring).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
 
 
 @pytest.fixture(scope="session")

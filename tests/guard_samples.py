@@ -10,17 +10,24 @@ from core.adapters.manual_clock import ManualClock
 from core.adapters.memory_state import MemoryStateStore
 from core.bulkhead import Bulkhead
 from core.errors import TransientStoreError
-from core.fallbacks import FallbackConfig, RedoFallbackManager, Surroundings
+from core.fallbacks import FallbackConfig, RedoFallbackManager, SafeExecution, Surroundings
 from core.flags import FlagValue, KillSwitches
 from core.model import Query
 from core.state import Versioned
 
-ON: Mapping[str, object] = {"orchestrator.redo_enabled": True}
+ON: dict[str, object] = {"orchestrator.redo_enabled": True}
 
 
 def a_query(session_id: str | None = "s-1", query_id: str = "q-1") -> Query:
     """A question of a session."""
     return Query(query_id, "What is it?", session_id=session_id)
+
+
+def fail_in(block: SafeExecution, error: BaseException, *, allowed: bool = True) -> None:
+    """Enter a block, see whether the work may be done, and let it raise."""
+    with block as execution:
+        assert execution.allowed is allowed
+        raise error
 
 
 class FlakyStore(MemoryStateStore):
@@ -61,6 +68,7 @@ class FlakyStore(MemoryStateStore):
         return 0 if present is None else present.version
 
     def _answer(self) -> None:
+        """Fail where it is told to."""
         if self.is_down:
             raise TransientStoreError("the store is down")
 
@@ -123,6 +131,6 @@ class ByHand:
         for _, run in threads:
             run()
 
-    def bulkhead(self, **more: int) -> Bulkhead:
+    def bulkhead(self, *, abandoned_max: int = 8, running_max: int = 64) -> Bulkhead:
         """A bulkhead over these threads."""
-        return Bulkhead(start=self.start, wait=self.wait, **more)
+        return Bulkhead(abandoned_max=abandoned_max, running_max=running_max, start=self.start, wait=self.wait)

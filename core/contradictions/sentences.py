@@ -17,7 +17,7 @@ _MORE = frozenset({"only", "just", "merely"})
 _LINK = re.compile(r"\b\w+://\S+")
 _MAX_SENTENCES = 48
 """Sentences read of one passage, about 1,000 words; what is behind them is not compared."""
-_CACHED_PASSAGES = 4096
+_CACHED_PASSAGES = 2048
 
 
 @dataclass(frozen=True)

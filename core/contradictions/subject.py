@@ -79,7 +79,7 @@ def subject_of(query: str) -> Subject:
     return Subject(topic, about, names - _TITLES or names)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8192)
 def is_about(text: str, subject: Subject) -> bool:
     """Whether a text is about the query's subject, and does not only mention it.
 

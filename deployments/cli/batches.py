@@ -17,6 +17,7 @@ from core.clock import SystemClock
 from core.digest import content_digest, text_digest
 from core.errors import FlagError, InputError
 from core.flags import FlagValue, parse_flag_text
+from deployments.cli.interrupts import leaving_at_once
 from deployments.cli.progress import progress_of
 from deployments.cli.terminal import ERRORS, show_summary
 from tasks.run_folder import RunFolder
@@ -103,7 +104,7 @@ def _run(request: RunRequest, settings: Settings, *, as_json: bool, verbose: boo
     )
     quiet = as_json or verbose
     folder = RunFolder.of(settings.home_folder, request.batch_id)
-    with nullcontext() if quiet else progress_of(folder, console=ERRORS):
+    with leaving_at_once(request.batch_id), nullcontext() if quiet else progress_of(folder, console=ERRORS):
         summary = _run_flow(request)
     if as_json:
         print(json.dumps(summary))  # noqa: T201 - exactly this, whatever the terminal

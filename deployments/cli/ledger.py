@@ -53,10 +53,11 @@ def show(
     if as_json:
         print(json.dumps(trace))  # noqa: T201 - as above
         return
-    _show_trace(trace)
+    show_trace(trace)
 
 
-def _show_trace(trace: Mapping[str, Any]) -> None:
+def show_trace(trace: Mapping[str, Any]) -> None:
+    """Print one trace, for people."""
     OUT.print(_head(trace))
     OUT.print(_stages(trace["stages"]))
     OUT.print(_documents(trace["documents"], trace["selection_arm"]))
@@ -71,7 +72,7 @@ def _head(trace: Mapping[str, Any]) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("query", Text(str(trace["query_text"]), "bold"))
-    table.add_row("trace", f"{trace['trace_id']}  (query {trace['query_id']}, batch {trace['batch_id']})")
+    table.add_row("trace", Text(f"{trace['trace_id']}  (query {trace['query_id']}, batch {trace['batch_id']})"))
     table.add_row("decision", f"{trace['decision']}, because {trace['reason']}")
     late = "  out of time" if trace["deadline_hit"] else ""
     table.add_row("latency", f"{trace['latency_ms']:.1f} ms of {trace['budget_ms']:.0f} ms{late}")
@@ -110,8 +111,8 @@ def _documents(documents: Sequence[Mapping[str, Any]], arm: str) -> Table:
             f"{found['score'] if found['order_score'] is None else found['order_score']:.3f}",
             "" if found["support"] is None else str(found["support"]),
             "" if found["tokens"] is None else str(found["tokens"]),
-            found["id"],
-            found["source"] or "",
+            Text(found["id"]),
+            Text(found["source"] or ""),
             _note(found),
             style=style,
         )
@@ -138,7 +139,7 @@ def _conflict(conflict: Mapping[str, Any]) -> Table:
         "", Text(f"{words} ({conflict['score']:.2f}, {conflict['stage']})", "cyan" if is_ambiguity else "yellow")
     )
     for side in ("left", "right"):
-        table.add_row(conflict[f"{side}_passage_id"], _marked(conflict, side))
+        table.add_row(Text(conflict[f"{side}_passage_id"]), _marked(conflict, side))
     return table
 
 

@@ -4,6 +4,7 @@
 1    the run failed; what was done is kept, and the same batch id takes it up
 2    what was given cannot be used: one line says what, where, and what was expected
 130  interrupted; as 1
+143  ended by SIGTERM; as 1
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import typer
 
 from core.errors import InputError, RedoError
 from deployments.cli.batches import demo, run
+from deployments.cli.config import config
+from deployments.cli.flags import flags_app
 from deployments.cli.ledger import ledger_app
-from deployments.cli.terminal import ERRORS
+from deployments.cli.status import reset, status
+from deployments.cli.terminal import ERRORS, show_error
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +31,10 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
+app.command()(status)
+app.command()(config)
+app.command()(reset)
+app.add_typer(flags_app, name="flags")
 app.add_typer(ledger_app, name="ledger")
 
 
@@ -61,16 +69,11 @@ def main() -> None:
     except RedoError as error:
         if _Debug.on:
             raise
-        ERRORS.print(f"[bold red]redo:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
+        show_error(str(error))
         sys.exit(2 if isinstance(error, InputError) else 1)
     except Exception as error:
         if _Debug.on:
             raise
-        kind = type(error).__name__
-        ERRORS.print(f"[bold red]redo:[/] {kind}: {_one_line(error)}", highlight=False, soft_wrap=True)
-        ERRORS.print("`redo --debug` before the command shows where it came from.", style="dim", highlight=False)
+        show_error(f"{type(error).__name__}: {error}")
+        ERRORS.print("`redo --debug` before the command shows where it came from.", style="dim")
         sys.exit(1)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).replace("[", r"\[")

@@ -17,12 +17,20 @@ OUT = Console(highlight=False)
 ERRORS = Console(stderr=True, highlight=False)
 """Everything else: progress, hints, errors."""
 
+_ID_CHARS = 12
+"""So much of a trace id is printed: enough to find one among millions."""
+
 _MEASURES = {
     "recall_correct": "correct passages selected",
     "misinfo_share": "misinformation in selection",
     "conflict_precision": "flagged conflicts are true",
     "conflict_recall": "true conflicts are flagged",
 }
+
+
+def show_error(message: str) -> None:
+    """Print an error as one line, whatever is in it."""
+    ERRORS.print(Text.assemble(("redo:", "bold red"), " ", " ".join(message.split())), soft_wrap=True)
 
 
 def show_summary(summary: Mapping[str, Any], *, default_ledger: str) -> None:
@@ -33,7 +41,7 @@ def show_summary(summary: Mapping[str, Any], *, default_ledger: str) -> None:
     if summary["quality"]:
         OUT.print(_quality(summary["quality"]))
     OUT.print(_places(summary))
-    OUT.print(_next(summary, default_ledger))
+    OUT.print(_next(summary, default_ledger), soft_wrap=True)  # a command in two lines is two commands
 
 
 def _headline(summary: Mapping[str, Any]) -> Text:
@@ -97,13 +105,14 @@ def _places(summary: Mapping[str, Any]) -> Table:
     for error, count in summary["errors"].items():
         table.add_row("error", Text(f"{count:,} x {error}", "red"))
     if summary["quarantined"]:
-        table.add_row("quarantine", f"{summary['run_folder']}/quarantine.jsonl")
-    table.add_row("output", summary["output"])
+        table.add_row("quarantine", Text(f"{summary['run_folder']}/quarantine.jsonl"))
+    table.add_row("output", Text(summary["output"]))
     ledger = summary["ledger"]
-    table.add_row("ledger", "off" if ledger is None else f"{ledger['uri']}  ({ledger['rows']:,} rows)")
+    table.add_row("ledger", Text("off" if ledger is None else f"{ledger['uri']}  ({ledger['rows']:,} rows)"))
     if ledger is not None and ledger["pending"]:
         pending = f"{ledger['pending']:,} traces are still here; the same command sends them again"
-        table.add_row("", Text(pending, "yellow"))
+        table.add_row("", Text(f"{pending} (--batch-id {summary['batch_id']})", "yellow"))
+        table.add_row("", Text(f"because {ledger['error']}", "yellow"))
     return table
 
 
@@ -113,12 +122,14 @@ def _next(summary: Mapping[str, Any], default_ledger: str) -> Text:
         return Text("\nNext: --shadow or --flag ledger.enabled=true writes every decision to the ledger.", "dim")
     place = [] if ledger["uri"] == default_ledger else ["--ledger", ledger["uri"]]
     commands = [["redo", "ledger", "query", "select decision, count(*) from traces group by 1", *place]]
-    commands += [["redo", "ledger", "show", query_id, *place] for query_id in summary["disputed"][:1]]
-    return Text("\nNext:\n").append("\n".join(f"  {_command(command)}" for command in commands), "cyan")
+    commands += [["redo", "ledger", "show", trace_id[:_ID_CHARS], *place] for trace_id in summary["disputed"][:1]]
+    return Text("\nNext:\n").append("\n".join(f"  {' '.join(map(_word, command))}" for command in commands), "cyan")
 
 
-def _command(words: Sequence[str]) -> str:
-    return shlex.join(words).replace("'", '"')
+def _word(word: str) -> str:
+    """The word as a shell reads it; in double quotes where these do, because SQL is full of single ones."""
+    quoted = shlex.quote(word)
+    return quoted if quoted == word or any(sign in word for sign in "'\"$`\\!") else f'"{word}"'
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -126,7 +137,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for place, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("null", "dim") if value is None else Text(_cell(value)) for value in row))
     OUT.print(table)

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 
 from core.errors import BatchError
+from core.fallbacks import reset_fallback_state
 from core.flags import rollout_bucket
 from flows.run_batch import ChunksFailedError, run_batch
 from ledger.objects import download, upload
@@ -82,7 +83,7 @@ class TestShadow:
         assert summary["decisions"] == {"redo": 0, "legacy": 10, "fallback": 0}
         assert summary["reasons"] == {"SHADOW": 10}
         assert summary["contradictions"] == {"numeric": 10}
-        assert summary["ledger"] == {"uri": str(shadow.home / "ledger"), "rows": 10, "pending": 0}
+        assert summary["ledger"] == {"uri": str(shadow.home / "ledger"), "rows": 10, "pending": 0, "error": None}
         assert (summary["resumed"], summary["chunks"]) == (0, 10)
 
     def test_the_quality_of_both_arms(self, shadow: ShadowRun) -> None:
@@ -257,7 +258,7 @@ class TestLedgerThatFails:
     """It costs no answer."""
 
     def test_its_traces_are_delivered_by_the_next_run(self, files: BatchFiles, tmp_path: Path) -> None:
-        """The run completes with every answer and says what is pending; the same run again delivers it."""
+        """The run completes with every answer and says what is pending; the same run again delivers it, once it may."""
         blocked = tmp_path / "blocked"
         blocked.write_text("a file where the ledger should be")
         place = str(blocked / "ledger")
@@ -265,18 +266,23 @@ class TestLedgerThatFails:
         summary = run(files, **asked)
         assert summary["decisions"] == {"redo": 5, "legacy": 0, "fallback": 0}
         assert len(read_jsonl(Path(summary["output"]))) == 5
-        assert summary["ledger"] == {"uri": place, "rows": 0, "pending": 5}
+        assert (summary["ledger"]["rows"], summary["ledger"]["pending"]) == (0, 5)
+        assert "Not a directory" in summary["ledger"]["error"]
         blocked.unlink()
         again = run(files, **asked)
+        assert (again["ledger"]["rows"], again["ledger"]["pending"]) == (0, 5)
+        assert "BREAKER_OPEN" in again["ledger"]["error"]  # after three failures the ledger is left alone for a minute
+        reset_fallback_state()
+        again = run(files, **asked)
         assert again["resumed"] == 3
-        assert again["ledger"] == {"uri": place, "rows": 5, "pending": 0}
+        assert again["ledger"] == {"uri": place, "rows": 5, "pending": 0, "error": None}
         assert column(place, "query_id") == [f"q-{number:04d}" for number in range(5)]
 
     def test_what_may_pass_is_tried_again(self, files: BatchFiles, stumbling_store: type[StumblingStore]) -> None:
         """The store's own client tries three times, then the task does; nothing is pending in the end."""
         stumbling_store.stumbles = 3
         summary = run(files, chunk_size=5, flags=WITH_LEDGER, ledger="s3://bucket/ledger")
-        assert summary["ledger"] == {"uri": "s3://bucket/ledger", "rows": 5, "pending": 0}
+        assert summary["ledger"] == {"uri": "s3://bucket/ledger", "rows": 5, "pending": 0, "error": None}
         assert stumbling_store.puts == 4
 
 
@@ -313,7 +319,7 @@ def test_everything_may_lie_in_s3(ending: str, files: BatchFiles, s3_bucket: str
         upload(path, places[what])
     output, ledger = f"s3://{s3_bucket}/out/answers.{ending}", f"s3://{s3_bucket}/ledger"
     summary = run(files, **places, batch_id="s3", output=output, ledger=ledger, flags=WITH_LEDGER)
-    assert (summary["output"], summary["ledger"]) == (output, {"uri": ledger, "rows": 5, "pending": 0})
+    assert (summary["output"], summary["ledger"]) == (output, {"uri": ledger, "rows": 5, "pending": 0, "error": None})
     assert column(ledger, "query_id") == [f"q-{number:04d}" for number in range(5)]
     copy = tmp_path / f"copy.{ending}"
     download(output, copy)

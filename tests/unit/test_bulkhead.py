@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import pickle
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -130,6 +131,22 @@ class TestCalls:
         assert bulkhead.call(lambda: 7, timeout_s=5.0) == 7
         assert bulkhead.abandoned == 0
 
+    def test_call_that_is_seen_to_hang_is_given_up_early(self, threads: ByHand, bulkhead: Bulkhead) -> None:
+        """Whoever can tell that it hangs is asked several times a second, and need not wait for the time limit."""
+        looks = iter([False, False, True])
+        with pytest.raises(CallTimeoutError):
+            bulkhead.call(lambda: 7, timeout_s=60.0, hangs=lambda: next(looks))
+        assert threads.waited_s == [0.2] * 3
+        assert bulkhead.abandoned == 1
+
+    def test_call_that_is_not_seen_to_hang_has_its_time_and_no_more(self, threads: ByHand, bulkhead: Bulkhead) -> None:
+        """The time limit holds for it too; a call that ends is not asked about."""
+        with pytest.raises(CallTimeoutError):
+            bulkhead.call(lambda: 7, timeout_s=0.5, hangs=lambda: False)
+        assert threads.waited_s == pytest.approx([0.2, 0.2, 0.1])
+        threads.at_once = True
+        assert bulkhead.call(lambda: 7, timeout_s=0.5, hangs=lambda: True) == 7
+
     def test_call_sees_the_callers_context(self, threads: ByHand, bulkhead: Bulkhead) -> None:
         """Context variables are those of the caller: Prefect keeps the run in them."""
         threads.at_once = True
@@ -155,7 +172,7 @@ class TestThreads:
         release, ended = threading.Event(), threading.Event()
         waiting: list[float] = []
 
-        def start(run, name: str) -> None:  # type: ignore[no-untyped-def]  # as `Bulkhead` has it
+        def start(run: Callable[[], None], name: str) -> None:
             def run_and_tell() -> None:
                 run()
                 ended.set()
@@ -173,6 +190,12 @@ class TestThreads:
         release.set()
         assert ended.wait(60.0)
         assert bulkhead.abandoned == 0
+
+
+async def idle(bulkhead: Bulkhead) -> None:
+    """Let the event loop turn until no call is running."""
+    while bulkhead.running:  # noqa: ASYNC110 - what is counted is what the test is about
+        await asyncio.sleep(0)
 
 
 class TestCoroutines:
@@ -213,15 +236,14 @@ class TestCoroutines:
                 await bulkhead.acall(hang, timeout_s=0.0)
             seen.append("given up")
             assert bulkhead.abandoned == 1
-            while bulkhead.running:
-                await asyncio.sleep(0)
+            await idle(bulkhead)
 
         asyncio.run(call())
         assert seen == ["given up", "cancelled"]
         assert bulkhead.abandoned == 0
 
     def test_a_task_that_will_not_be_cancelled_stays_counted(self) -> None:
-        """A coroutine that goes on after it was cancelled counts as abandoned until it ends; what it raises is dropped."""
+        """A coroutine that goes on although cancelled counts as abandoned until it ends; what it raises is dropped."""
         bulkhead = Bulkhead(abandoned_max=1)
 
         async def call() -> None:
@@ -240,8 +262,7 @@ class TestCoroutines:
             with pytest.raises(BulkheadFullError):
                 await bulkhead.acall(stubborn, timeout_s=0.0)
             release.set()
-            while bulkhead.running:
-                await asyncio.sleep(0)
+            await idle(bulkhead)
 
         asyncio.run(call())
         assert bulkhead.abandoned == 0
@@ -262,8 +283,7 @@ class TestCoroutines:
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await caller
-            while bulkhead.running:
-                await asyncio.sleep(0)
+            await idle(bulkhead)
 
         asyncio.run(call())
         assert bulkhead.abandoned == 0

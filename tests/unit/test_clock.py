@@ -143,12 +143,12 @@ def test_stretch() -> None:
     assert deadline.stretch_s == 0.0
 
 
-def test_taken_over() -> None:
+def test_after() -> None:
     """A deadline that takes over begins with what was spent, and is not moved by work that was given up."""
     clock = ManualClock()
     deadline = Deadline(1.0, clock=clock)
     with deadline.running():
         clock.advance(0.25)
-        other = deadline.taken_over()
+        other = deadline.after(deadline.spent_s)
         clock.advance(0.5)
     assert (deadline.spent_s, other.spent_s, other.budget_s) == (0.75, 0.25, 1.0)

@@ -18,7 +18,7 @@ from core.fallbacks import (
 )
 from core.flags import Flags, KillSwitches, rollout_bucket
 from core.model import Decision, FallbackDecision, Reason
-from tests.guard_samples import ON, FlakyStore, Place, a_query
+from tests.guard_samples import ON, FlakyStore, Place, a_query, fail_in
 
 
 @pytest.fixture
@@ -50,9 +50,8 @@ def guard(place: Place) -> RedoFallbackManager:
 def fail(guard: RedoFallbackManager, times: int = 3) -> None:
     """Let REDO fail on queries."""
     for _ in range(times):
-        with pytest.raises(ZeroDivisionError), guard.safe_orchestrator_execution() as execution:
-            assert execution.allowed
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            fail_in(guard.safe_orchestrator_execution(), ZeroDivisionError())
 
 
 class TestFlagsAlone:
@@ -166,9 +165,7 @@ class TestForAll:
         "flags", [{"redo": True}, {"orchestrator.redo_enabled": "true"}, {"rollout_percentage": 101}]
     )
     @pytest.mark.parametrize("killed", [False, True])
-    def test_flags_that_do_not_exist_are_refused(
-        self, place: Place, flags: dict[str, object], *, killed: bool
-    ) -> None:
+    def test_flags_that_do_not_exist_are_refused(self, place: Place, flags: dict[str, object], *, killed: bool) -> None:
         """A typo is an error, not an answer, whatever else is the matter."""
         place.kill = KillSwitches(file=killed)
         with pytest.raises(FlagError):
@@ -265,9 +262,7 @@ class TestSnapshot:
 class TestStoreDown:
     """The store does not answer: the last good snapshot counts, and nothing is raised on a query's way."""
 
-    def test_last_good_snapshot_counts(
-        self, guard: RedoFallbackManager, store: FlakyStore, clock: ManualClock
-    ) -> None:
+    def test_last_good_snapshot_counts(self, guard: RedoFallbackManager, store: FlakyStore, clock: ManualClock) -> None:
         """REDO goes on as it was, for as long as it takes; the report says that it is stale."""
         assert guard.is_redo_active()
         store.is_down = True

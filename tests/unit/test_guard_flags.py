@@ -111,7 +111,11 @@ class TestStoredForm:
     def test_an_override_without_a_time_zone_is_refused(self) -> None:
         """Its end would be another one on each machine."""
         naive = Override(
-            flag="ledger.enabled", value=True, expires_at=datetime(2031, 1, 1), actor="bob", reason=""  # noqa: DTZ001
+            flag="ledger.enabled",
+            value=True,
+            expires_at=datetime(2031, 1, 1),  # noqa: DTZ001 - that it is refused is the point
+            actor="bob",
+            reason="",
         )
         with pytest.raises(FlagError, match="with a time zone"):
             with_override(None, naive, now=NOW)
@@ -182,9 +186,12 @@ class TestOrders:
     def test_order_that_did_not_arrive_is_an_error(self, guard: RedoFallbackManager, store: FlakyStore) -> None:
         """Whoever switches something off must know that it did not work."""
         store.is_down = True
-        for order in (lambda: guard.flags.set(ON), guard.flags.kill, guard.flags.lift_kill):
-            with pytest.raises(StoreError):
-                order()
+        with pytest.raises(StoreError):
+            guard.flags.set(ON)
+        with pytest.raises(StoreError):
+            guard.flags.kill()
+        with pytest.raises(StoreError):
+            guard.flags.lift_kill()
 
     def test_kill_and_lift(self, guard: RedoFallbackManager) -> None:
         """Everything is off while it is killed, whatever is set; then it is as it was set."""

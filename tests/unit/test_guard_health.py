@@ -180,7 +180,7 @@ class TestWriting:
         assert {change.actor for change in store.history("health", 4)} == {"here"}
 
     def test_since_when_it_has_been_so(self, guard: RedoFallbackManager, clock: ManualClock) -> None:
-        """Renewing a finding does not change since when it holds; another error of the same component does not either."""
+        """Neither renewing a finding nor another error of the same component changes since when it is ill."""
         guard.run_health_checks({Component.INDEX: broken})
         clock.advance(60.0)
         guard.run_health_checks({Component.INDEX: lambda: False})

@@ -21,6 +21,7 @@ def decision(query_id: str, **change: Any) -> dict[str, Any]:
     """A row of `decisions.jsonl`: REDO answered in 2 ms with two passages, one of them legacy's."""
     row = {
         "query_id": query_id,
+        "trace_id": f"trace-of-{query_id}",
         "decision": "redo",
         "reason": "ENABLED",
         "latency_ms": 2.0,
@@ -106,7 +107,7 @@ def test_every_query_is_counted_once(folder: RunFolder) -> None:
     assert summary.decisions == {"redo": 2, "legacy": 1, "fallback": 1}
     assert summary.reasons == {"ENABLED": 2, "ORCHESTRATOR_ERROR": 1, "NOT_IN_ROLLOUT": 1}
     assert summary.contradictions == {"date": 1, "numeric": 1}
-    assert (summary.ambiguities, summary.disputed) == (1, ["q-1"])
+    assert (summary.ambiguities, summary.disputed) == (1, ["trace-of-q-1"])
     assert summary.errors == {"ValueError: no": 1}
     assert summary.latency_ms == {"p50": 2.0, "p95": 401.0, "p99": 401.0}
     assert (summary.budget_ms, summary.resumed, summary.chunks) == (250.0, 1, 2)
@@ -128,8 +129,10 @@ def test_the_output_is_put_together(folder: RunFolder, tmp_path: Path) -> None:
 
 
 def test_the_ledger_says_what_is_pending(folder: RunFolder) -> None:
-    """Rows that it acknowledged, and rows that wait here."""
-    assert finish(folder).ledger == {"uri": "s3://bucket/ledger", "rows": 2, "pending": 2}
+    """Rows that it acknowledged, rows that wait here, and why they do."""
+    request = RunRequest(batch_id="batch-1", queries="queries.jsonl")
+    summary = finish_run(folder, request, resumed=0, ledger_error="no bucket")
+    assert summary.ledger == {"uri": "s3://bucket/ledger", "rows": 2, "pending": 2, "error": "no bucket"}
 
 
 def test_the_printed_object(folder: RunFolder) -> None:

@@ -1,0 +1,18 @@
+"""`python -m deployments.service`: the same as `redo serve`, for images that have no scripts."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from core.errors import RedoError
+from deployments.cli.serve import serve
+from deployments.cli.terminal import show_error
+
+if __name__ == "__main__":
+    try:
+        typer.run(serve)
+    except RedoError as error:
+        show_error(str(error))
+        sys.exit(2)

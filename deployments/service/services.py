@@ -1,0 +1,49 @@
+"""What the service is made of: given from outside, so that a test gives what it likes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from core.fallbacks import RedoFallbackManager
+from core.ports import StateStore
+from deployments.service.answers import Answers
+from deployments.service.background import Job
+from tasks.metrics import MetricsRecorder
+
+
+def new_query_id() -> str:
+    """An id that no other question has."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The collaborators.
+
+    Attributes:
+        manager: the guard.
+        store: where the shared state is.
+        recorder: counts what is answered.
+        answers: answers questions; `None` where there are no passages.
+        admin_token: the secret that protected endpoints ask for; without one they answer this machine only.
+        settings: every setting by its variable, fit to be shown.
+        state: where the shared state is: its `kind` and `place`.
+        passages: the file that is searched.
+        parts: name and version of the pipeline's parts.
+        jobs: what is done again and again while the service runs.
+        query_id: makes the id of a question.
+    """
+
+    manager: RedoFallbackManager
+    store: StateStore
+    recorder: MetricsRecorder
+    answers: Answers | None = None
+    admin_token: str | None = field(default=None, repr=False)
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)
+    passages: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    query_id: Callable[[], str] = new_query_id

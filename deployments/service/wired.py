@@ -1,0 +1,83 @@
+"""The service as this process is configured: the only place here that names concrete parts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from core.adapters.bm25 import ensure_index, index_key
+from core.adapters.intake import read_passages
+from core.adapters.quarantine import QuarantineFile
+from core.errors import InputError
+from core.fallbacks import RedoFallbackManager
+from core.model import Passage
+from deployments.cli.config import settings_as_dict
+from deployments.cli.shared_state import state_place
+from deployments.service.answers import Answers
+from deployments.service.background import Job
+from deployments.service.services import Services
+from tasks.settings import Settings, load_settings, prepare_prefect_environment
+from tasks.wiring import build_pipeline, health_probes, metrics_recorder, surroundings
+
+_FLUSH_EVERY_S: Final = 15.0
+"""Seconds between two writes of what was counted; each is a version of the shared value. Prometheus asks as often."""
+
+
+def wired(passages: Path | None) -> Services:
+    """Make the service that the environment describes.
+
+    Args:
+        passages: what `/chat` searches: JSONL or Parquet. Without it `/chat` says that there is nothing.
+
+    Raises:
+        InputError: a setting or the file cannot be used.
+        RetrieverError: the passage index cannot be opened.
+    """
+    prepare_prefect_environment(PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL")
+    settings, around = load_settings(), surroundings()
+    manager, recorder = RedoFallbackManager(surroundings=around), metrics_recorder()
+    index = None if passages is None else passage_index(passages, settings)
+    pipeline = None if index is None else build_pipeline(index, settings.pipeline)
+    check = partial(manager.run_health_checks, health_probes(settings, around.store, index=index))
+    answers = None
+    if pipeline is not None:
+        answers = Answers(manager, pipeline, count=recorder.add, patience_s=settings.pipeline.budget_s)
+    return Services(
+        manager=manager,
+        store=around.store,
+        recorder=recorder,
+        answers=answers,
+        admin_token=getattr(settings, "admin_token", None),
+        settings=settings_as_dict(settings),
+        state=state_place().as_dict(),
+        passages=None if passages is None else str(passages.resolve()),
+        parts={} if pipeline is None else pipeline.versions,
+        jobs=(
+            # Twice as often as a snapshot grows old, so that no question finds an old one.
+            Job("refresh", around.refresh_s / 2, manager.refresh),
+            Job("health", manager.config.health_check_interval_seconds, check),
+            Job("metrics", _FLUSH_EVERY_S, recorder.flush),
+        ),
+    )
+
+
+def passage_index(passages: Path, settings: Settings) -> Path:
+    """The index of the file, as a batch makes it: whoever comes first builds it, with its unusable records beside it.
+
+    Raises:
+        InputError: there is no such file, or it holds no passage that can be used.
+    """
+    if not passages.is_file():
+        raise InputError(f"--passages {passages}: there is no such file")
+    with tempfile.TemporaryDirectory() as folder, QuarantineFile(Path(folder) / "quarantine.jsonl") as quarantine:
+
+        def build(making: Path) -> Iterator[Passage]:
+            yield from read_passages(passages, quarantine=quarantine)
+            if quarantine.count:
+                shutil.copyfile(quarantine.path, making / quarantine.path.name)
+
+        return ensure_index(settings.home_folder / "indexes", index_key(passages), build)
