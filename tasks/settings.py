@@ -24,7 +24,7 @@ PREFECT_DEFAULTS = {
 }
 """What REDO sets for the Prefect that it starts, where the user has not: no telemetry, and patience."""
 
-_SECRETS = frozenset({"LEDGER_HASH_KEY"})
+_SECRETS = frozenset({"LEDGER_HASH_KEY", "REDO_ADMIN_TOKEN"})
 
 
 class Settings(BaseSettings):
@@ -97,6 +97,15 @@ class Settings(BaseSettings):
             description="Seconds after which a call that hangs is given up.",
         ),
     ] = 5
+    admin_token: Annotated[
+        str | None,
+        Field(
+            alias="REDO_ADMIN_TOKEN",
+            repr=False,
+            min_length=16,
+            description="Secret that the service asks for before it changes anything. Without it, this machine only.",
+        ),
+    ] = None
 
     @field_validator("ledger_uri")
     @classmethod

@@ -31,16 +31,18 @@ def fail_in(block: SafeExecution, error: BaseException, *, allowed: bool = True)
 
 
 class FlakyStore(MemoryStateStore):
-    """A store that counts its calls, and fails while it is told to."""
+    """A store that counts its calls, fails while it is told to, and lets things happen while it is asked."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock=clock)
         self.is_down = False
         self.loads = 0
+        self.while_loading: Callable[[], object] = lambda: None
 
     def load(self, name: str) -> Versioned | None:
-        """Load, unless it is down."""
+        """Load, unless it is down; `while_loading` is what happens meanwhile."""
         self.loads += 1
+        self.while_loading()
         self._answer()
         return super().load(name)
 

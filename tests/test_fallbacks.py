@@ -7,6 +7,7 @@ is real here; what depends on time passing is tested with a clock that stands st
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from core.fallbacks import (
     FallbackConfig,
     RedoFallbackManager,
     SafeExecution,
+    aexecute_with_fallback,
     execute_with_fallback,
     get_fallback_manager,
     get_health_status,
@@ -184,6 +186,18 @@ class TestScenarios:
         assert not is_redo_active()
         reset_fallback_state()
         assert execute_with_fallback(lambda: "redo", lambda: "legacy") == "redo"
+
+    def test_orchestrator_failure_in_a_coroutine(self) -> None:
+        """The same for coroutine functions."""
+
+        async def broken() -> str:
+            raise ZeroDivisionError
+
+        async def five() -> list[str]:
+            return [await aexecute_with_fallback(broken, lambda: "legacy") for _ in range(5)]
+
+        assert asyncio.run(five()) == ["legacy"] * 5
+        assert get_health_status()["consecutive_failures"] == 3
 
     def test_orchestrator_recovers_by_itself(self) -> None:
         """After the reset period one call is let through, and its success lets all in again."""

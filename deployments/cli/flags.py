@@ -13,6 +13,7 @@ from rich.text import Text
 
 from core.errors import FlagError
 from core.fallbacks import FlagView
+from core.fallbacks.stored_time import stored_time
 from core.flags import DEFINITIONS, FlagValue, ResolvedFlag, parse_flag_text
 from core.state import Change
 from deployments.cli.shared_state import Actor, Json, Why, flag_table, guard, moment, shown, warn_if_stale
@@ -34,7 +35,8 @@ def list_flags(*, as_json: Json = False) -> None:
     stale_because = manager.get_health_status()["stale_because"]
     view = manager.flag_view()
     if as_json:
-        print(json.dumps(flags_as_dict(view) | {"stale_because": stale_because}))  # noqa: T201 - this, whatever the terminal
+        report = flags_as_dict(view) | {"stale_because": stale_because}
+        print(json.dumps(report))  # noqa: T201 - exactly this, whatever the terminal
         return
     OUT.print(flag_table(flag_rows(view), with_default=True))
     for key, flags in view.by_key.items():
@@ -132,7 +134,9 @@ def _override(record: object) -> str:
     if not isinstance(record, Mapping):
         return str(record)
     whom = record.get("key") or "everybody"
-    return f"{record.get('flag')}={shown(record.get('value'))} for {whom} until {record.get('expires_at')}"
+    expires_at = stored_time(record.get("expires_at"))
+    until = record.get("expires_at") if expires_at is None else moment(expires_at.isoformat())
+    return f"{record.get('flag')}={shown(record.get('value'))} for {whom} until {until}"
 
 
 def flag_rows(view: FlagView) -> list[tuple[str, FlagValue, str]]:

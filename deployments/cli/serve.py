@@ -41,6 +41,7 @@ def serve(
                 timeout_graceful_shutdown=_SHUTDOWN_S,
             )
         )
+        listener.listen()  # so that whoever reads the next line can connect
         _announce(listener, has_token=services.admin_token is not None, has_passages=services.answers is not None)
         server.run(sockets=[listener])
 

@@ -43,12 +43,9 @@ def status(*, as_json: Json = False) -> None:
     sources = report["flag_sources"]
     OUT.print(flag_table((name, value, sources.get(name, UNKNOWN)) for name, value in report["flags"].items()))
     OUT.print()
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
-    grid.add_row("state", Text(str(place)))
-    grid.add_row("last check", "never" if report["last_check"] is None else moment(report["last_check"]))
-    OUT.print(grid)
+    checked = "never" if report["last_check"] is None else moment(report["last_check"])
+    OUT.print(Text.assemble(("last check  ", "dim"), checked))
+    OUT.print(Text.assemble(("state       ", "dim"), str(place)), soft_wrap=True)  # a path in two lines is two paths
     warn_if_stale(report["stale_because"])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from tests.batch_samples import passage_rows, query_rows, read_jsonl, write_batch, write_jsonl
 
@@ -73,7 +74,7 @@ class TestWithoutARun:
         [
             (["--flag", "redo=true"], "redo: flag 'redo': unknown; there are orchestrator.redo_enabled, ledger.enabled"),
             (["--flag", "ledger.enabled"], "redo: --flag ledger.enabled: expected NAME=VALUE"),
-            (["--flag", "rollout_percentage=101"], "redo: flag 'rollout_percentage': '101' is not a number from 0 to"),
+            (["--flag", "rollout_percentage=101"], "redo: flag 'rollout_percentage': 101.0 is not a number from 0 to"),
             (["--batch-id", "../x"], "redo: batch id '../x': expected 1 to 100 letters, digits"),
             (["--output", "out.csv"], "redo: output: out.csv has an unknown ending, expected one of .jsonl"),
         ],
@@ -158,9 +159,10 @@ class TestRun:
         for row, (_, reason) in zip(rows, BROKEN, strict=True):
             assert str(row["reason"]).startswith(reason)
 
-    def test_run_again_it_has_nothing_to_do(self, ran: Ran) -> None:
-        """The summary says so, names every number, and what to type next."""
-        process = redo(*ran.command, REDO_HOME=str(ran.home))
+    def test_run_again_it_has_nothing_to_do(self, ran: Ran, prefect_server: None) -> None:
+        """The summary says so, names every number, and what to type next; with a Prefect server as without one."""
+        del prefect_server
+        process = redo(*ran.command, REDO_HOME=str(ran.home), PREFECT_API_URL=str(PREFECT_API_URL.value()))
         assert process.returncode == 0
         lines = [" ".join(line.split()) for line in process.stdout.splitlines()]
         assert "batch broken nothing to do: all 1 chunks were done before" in lines

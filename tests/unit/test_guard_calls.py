@@ -567,6 +567,16 @@ class TestAdmittedQueries:
         guard.admit(a_query()).ignore()
         assert guard.admit(a_query()).decision.reason is Reason.ENABLED
 
+    def test_nobody_probes_while_the_store_is_down(
+        self, guard: RedoFallbackManager, clock: ManualClock, store: FlakyStore
+    ) -> None:
+        """Nobody could tell whether another process is probing: the query gets legacy."""
+        guard.simulate_orchestrator_failure()
+        clock.advance(60.0)
+        store.is_down = True
+        one = guard.admit(a_query())
+        assert (one.decision.decision, one.decision.reason) == (Decision.FALLBACK, Reason.BREAKER_OPEN)
+
     def test_legacy_queries_take_no_permit(self, guard: RedoFallbackManager) -> None:
         """What is reported for them counts nothing."""
         guard.flags.set({"rollout_percentage": 0})

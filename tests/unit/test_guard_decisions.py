@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from core.adapters.manual_clock import ManualClock
@@ -197,6 +199,12 @@ class TestPinnedRun:
         assert guard.decide(a_query(), view=view).reason is Reason.ENABLED
         assert guard.decide(a_query()).reason is Reason.FLAG_OFF
 
+    def test_view_of_a_key(self) -> None:
+        """A key has its own flags, or those of everybody; a query without a key has those too."""
+        view = FlagView(Flags(), {"s-1": Flags(redo_enabled=True)})
+        assert [view.of(key).redo_enabled for key in ("s-1", "s-2", None)] == [True, False, False]
+        assert FlagView(Flags()).of("s-1") == Flags()
+
     def test_kill_switch_ends_it_at_once(self, guard: RedoFallbackManager) -> None:
         """A kill switch is obeyed by runs that have begun."""
         view = FlagView(Flags(redo_enabled=True))
@@ -257,6 +265,56 @@ class TestSnapshot:
         place.guard(owner="elsewhere").flags.kill()
         guard.refresh()
         assert guard.decide(a_query()).reason is Reason.KILL_SWITCH
+
+
+class TestThreads:
+    """Threads share a guard."""
+
+    def test_nobody_waits_for_the_one_who_looks(
+        self, guard: RedoFallbackManager, store: FlakyStore, clock: ManualClock
+    ) -> None:
+        """While one thread asks a store that takes its time, others go on with what is known."""
+        assert guard.is_redo_active()
+        reached, release = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            reached.set()
+            assert release.wait(60.0)
+
+        store.while_loading = wait
+        clock.advance(1.0)
+        looking = threading.Thread(target=guard.decide, args=(a_query(),))
+        looking.start()
+        assert reached.wait(60.0)
+        loads = store.loads
+        assert guard.decide(a_query()).reason is Reason.ENABLED
+        assert store.loads == loads
+        release.set()
+        looking.join()
+
+    def test_the_first_ones_wait_for_what_is_known(self, place: Place, store: FlakyStore) -> None:
+        """Before anything is known there is nothing to go on with: both threads get the answer of one look."""
+        place.guard(owner="elsewhere").flags.set(ON)
+        guard = place.guard()
+        reached, release = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            store.while_loading = lambda: None
+            reached.set()
+            assert release.wait(60.0)
+
+        store.while_loading = wait
+        reasons: list[Reason] = []
+        first = threading.Thread(target=lambda: reasons.append(guard.decide(a_query()).reason))
+        first.start()
+        assert reached.wait(60.0)
+        second = threading.Thread(target=lambda: reasons.append(guard.decide(a_query()).reason))
+        second.start()
+        assert reasons == []
+        release.set()
+        first.join()
+        second.join()
+        assert reasons == [Reason.ENABLED] * 2
 
 
 class TestStoreDown:

@@ -250,6 +250,18 @@ class TestEnvironment:
         with pytest.raises(ConfigError, match=f"{name}: .*{text}"):
             is_redo_active()
 
+    def test_admin_token_is_never_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither the settings' text nor the message about one that is too short holds it."""
+        assert load_settings().admin_token is None
+        monkeypatch.setenv("REDO_ADMIN_TOKEN", "a token of the tests")
+        settings = load_settings()
+        assert settings.admin_token == "a token of the tests"  # noqa: S105 - not one that opens anything
+        assert "a token" not in f"{settings} {settings!r}"
+        monkeypatch.setenv("REDO_ADMIN_TOKEN", "a token")
+        with pytest.raises(ConfigError, match=r"REDO_ADMIN_TOKEN: .*at least 16 characters") as caught:
+            load_settings()
+        assert "a token" not in str(caught.value)
+
     def test_bad_flag_variable_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A flag's variable is read when the guard is made."""
         monkeypatch.setenv("ORCHESTRATOR_REDO_ENABLED", "perhaps")
