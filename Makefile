@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install demo test lint fmt bench lock
+.PHONY: install demo test lint fmt bench serve lock
 
 install: $(READY)
 
@@ -32,7 +32,11 @@ fmt: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
+	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/batch.py
+
+serve: $(READY)
+	$(BIN)/redo serve
 
 # The lock holds versions only, no addresses. Run it after every change of the dependencies, then `make test`.
 lock: $(READY)

@@ -49,7 +49,11 @@ class _Ordered(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Chooses evidence for the queries of a chunk. With a `limit`, a stage that hangs is given up."""
+    """Chooses evidence for the queries of a chunk.
+
+    With a `limit`, a stage of REDO that hangs is given up; with a `retrieval_limit`, retrieval is. Each brings its own
+    bulkhead: what hangs in REDO must not take the threads of retrieval, which legacy needs too.
+    """
 
     retriever: Retriever
     detector: ContradictionDetector
@@ -57,6 +61,7 @@ class Pipeline:
     config: PipelineConfig
     clock: Clock
     limit: CallLimit | None = None
+    retrieval_limit: CallLimit | None = None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -85,7 +90,7 @@ class Pipeline:
             queries, deadlines = [work.query for work in part], [work.deadline for work in part]
             return self.retriever.retrieve(queries, self.config.top_k, deadlines)
 
-        for work, (ranking, spent_s) in self._run(retrieve, chunk, Ranking):
+        for work, (ranking, spent_s) in self._run(retrieve, chunk, Ranking, self.retrieval_limit):
             if isinstance(ranking, Exception):
                 work.fail(Reason.RETRIEVER_ERROR, ranking)
                 ranking = Ranking(())  # noqa: PLW2901 - nothing was found
@@ -104,7 +109,7 @@ class Pipeline:
             return [self._order_and_select(work) for work in part]
 
         detected = []
-        for work, (detection, spent_s) in self._run(detect, chunk, Detection):
+        for work, (detection, spent_s) in self._run(detect, chunk, Detection, self.limit):
             if isinstance(detection, Exception):
                 work.fail(reason_of(detection), detection)
                 continue
@@ -112,7 +117,7 @@ class Pipeline:
             found = len(detection.contradictions) + len(detection.ambiguities)
             work.record("detect", Arm.REDO, spent_s, len(work.ranking.items), found, complete=detection.complete)
             detected.append(work)
-        for work, (ordered, _) in self._run(order, detected, _Ordered):
+        for work, (ordered, _) in self._run(order, detected, _Ordered, self.limit):
             if isinstance(ordered, Exception):
                 work.fail(reason_of(ordered), ordered)
                 continue
@@ -131,10 +136,14 @@ class Pipeline:
             check_selection(selection, work.ranking)
             return _Ordered(selection, ordered_s - begun_s, deadline.spent_s - ordered_s)
 
+    @staticmethod
     def _run(
-        self, stage: Callable[[Sequence[Work]], Sequence[Result]], chunk: Sequence[Work], gives: type[Result]
+        stage: Callable[[Sequence[Work]], Sequence[Result]],
+        chunk: Sequence[Work],
+        gives: type[Result],
+        limit: CallLimit | None,
     ) -> list[tuple[Work, tuple[Result | Exception, float]]]:
-        return list(zip(chunk, run_isolated(stage, chunk, gives=gives, limit=self.limit), strict=True))
+        return list(zip(chunk, run_isolated(stage, chunk, gives=gives, limit=limit), strict=True))
 
     def _select_legacy(self, work: Work) -> None:
         begun_s = work.deadline.spent_s

@@ -90,12 +90,13 @@ def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run 
 
 def _run(request: RunRequest, folder: RunFolder) -> dict[str, Any]:
     spec = load(request)
+    store = store_chunk.with_options(retries=load_settings().store_retries)
     reports, stored = [], []
     for number in range(spec.chunks):  # in turn, because the threads take first what was submitted first
         report = run_chunk.submit(folder.path, number)
         reports.append(report)
         if spec.ledger is not None:
-            stored.append(store_chunk.submit(folder.path, number, report))  # type: ignore[call-overload] # a future of it
+            stored.append(store.submit(folder.path, number, report))  # type: ignore[call-overload] # a future of it
     resumed = sum(bool(report["resumed"]) for report in _results(reports))
     summary = finish(folder.path, request, resumed, _ledger_error(stored))
     publish(folder, summary)

@@ -46,7 +46,10 @@ _RETRY: dict[str, Any] = {
 @task(name="load-batch", **_RETRY)
 def load(request: RunRequest) -> RunSpec:
     """Read and check the input, build the passage index, lay out the chunks."""
-    spec = load_batch(request, load_settings(), clock=CLOCK)
+    settings = load_settings()
+    if settings.fault is not None:
+        get_run_logger().warning("a drill, no outage: REDO_FAULT makes the orchestrator fail: %s", settings.fault)
+    spec = load_batch(request, settings, clock=CLOCK)
     quarantined = sum(spec.quarantined.values())
     message = "batch %s: %d queries in %d chunks, %d records quarantined, flags %s"
     get_run_logger().info(message, spec.batch_id, spec.queries, spec.chunks, quarantined, spec.flags)

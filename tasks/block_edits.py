@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import ValidationError
 
 from core.digest import canonical_json
 from tasks.block_types import StateBlock
 
-_LONGEST_NOTICE = 500
+_LONGEST_NOTICE: Final = 500
+_LARGEST_WHOLE: Final = 2.0**53  # up to here a float has a place for every whole number
 
 
 def edited(
@@ -43,8 +45,11 @@ def edited(
 
 
 def alike(one: object, other: object) -> bool:
-    """Whether two JSON values are the same to a browser, which writes 25.0 as 25."""
-    return canonical_json(_plain(one)) == canonical_json(_plain(other))
+    """Whether two values are the same to a browser, which writes 25.0 as 25. What JSON cannot hold is like nothing."""
+    try:
+        return canonical_json(_plain(one)) == canonical_json(_plain(other))
+    except TypeError:
+        return False
 
 
 def refusal(error: ValidationError) -> str:
@@ -54,7 +59,7 @@ def refusal(error: ValidationError) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE:
         return int(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from prefect.blocks.core import Block
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from core.digest import canonical_json
 from core.errors import FlagError
 from core.flags import DEFINITIONS, LEDGER_ENABLED, REDO_ENABLED, ROLLOUT_PERCENTAGE, FlagValue, parse_flag
 
@@ -25,6 +26,17 @@ KILLED: Final = "killed"
 
 Switch: TypeAlias = Literal["not set", "off", "on"]
 
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what the form lets through and REDO's JSON does not hold, such as a whole number above 64 bits."""
+    try:
+        canonical_json(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+_JsonObject: TypeAlias = Annotated[dict[str, Any], AfterValidator(_as_json)]
 _Reason = Annotated[str, Field(title="Reason", description="Why it was changed. Write yours here before you save.")]
 _ChangedBy = Annotated[str, Field(title="Changed by", description="Who made the last change. REDO fills this in.")]
 _ChangedAt = Annotated[str, Field(title="Changed at", description="When, in UTC. REDO fills this in.")]
@@ -35,7 +47,8 @@ _Notice = Annotated[str, Field(title="Notice", description="Says why an edit was
 class StateBlock(Block, ABC):
     """A block that shows a shared value. Its class turns values into fields and back.
 
-    All of them have the fields `reason`, `changed_by`, `changed_at`, `version` and `notice`; see `RedoState`.
+    All of them have the fields `reason`, `changed_by`, `changed_at`, `version` and `notice` after those of the value.
+    They stand in each class, because what is inherited would stand first on the page.
     """
 
     @classmethod
@@ -58,7 +71,7 @@ class RedoState(StateBlock):
         " change by prefect-ui."
     )
 
-    value: Annotated[dict[str, Any], Field(title="Value", description="The value, as a JSON object.")] = Field(
+    value: Annotated[_JsonObject, Field(title="Value", description="The value, as a JSON object.")] = Field(
         default_factory=dict
     )
     reason: _Reason = ""
@@ -84,32 +97,31 @@ class RedoFlags(StateBlock):
     _block_type_slug: ClassVar[str | None] = "redo-flags"
     _description: ClassVar[str | None] = (
         "REDO's flags, for all workers, services and command lines. What you save here holds within seconds and goes"
-        " into the history as a change by prefect-ui. A kill switch or override elsewhere is stronger:"
-        " `redo flags` says what holds and why."
+        " into the history as a change by prefect-ui. A kill switch or override elsewhere is stronger: `redo flags`"
+        " says what holds and why."
     )
 
     killed: Annotated[
         bool, Field(title="Everything off", description="Turns REDO and the ledger off at once, whatever stands below.")
     ] = False
-    redo_enabled: Annotated[
-        Switch, Field(title="orchestrator.redo_enabled", description=DEFINITIONS[REDO_ENABLED].description)
-    ] = "not set"
+    redo_enabled: Annotated[Switch, Field(title=REDO_ENABLED, description=DEFINITIONS[REDO_ENABLED].description)] = (
+        "not set"
+    )
     ledger_enabled: Annotated[
-        Switch, Field(title="ledger.enabled", description=DEFINITIONS[LEDGER_ENABLED].description)
+        Switch, Field(title=LEDGER_ENABLED, description=DEFINITIONS[LEDGER_ENABLED].description)
     ] = "not set"
     rollout_percentage: Annotated[
         float | None,
         Field(
-            title="rollout_percentage",
+            title=ROLLOUT_PERCENTAGE,
             ge=0,
             le=100,
             description=f"{DEFINITIONS[ROLLOUT_PERCENTAGE].description} 0 to 100, at most three decimals.",
         ),
     ] = None
     other: Annotated[
-        dict[str, Any],
-        Field(title="Other", description="What else is stored with the flags, as a JSON object.", default_factory=dict),
-    ]
+        _JsonObject, Field(title="Other", description="What else is stored with the flags, as a JSON object.")
+    ] = Field(default_factory=dict)
     reason: _Reason = ""
     changed_by: _ChangedBy = ""
     changed_at: _ChangedAt = ""
@@ -146,8 +158,10 @@ class RedoFlags(StateBlock):
         }
 
     def shown_value(self) -> dict[str, object]:
-        """See `StateBlock.shown_value`. `killed` is always in it."""
-        value: dict[str, object] = {KILLED: self.killed} | self.other
+        """See `StateBlock.shown_value`. `killed` is always in it. The fields are stronger than `other`."""
+        value: dict[str, object] = {KILLED: False, **self.other}
+        if self.killed:
+            value[KILLED] = True
         for name, switch in ((REDO_ENABLED, self.redo_enabled), (LEDGER_ENABLED, self.ledger_enabled)):
             if switch != "not set":
                 value[name] = switch == "on"

@@ -55,7 +55,7 @@ class PrefectStateStore:
         api_url: address of the Prefect API; without one, that of Prefect's settings.
         namespace: sets this store's values apart from those of others on the same API: `blue` has the block
             `redo-blue--flags`. A name as `core.state.check_name` wants it.
-        keep: how many changes of each value are kept; up to 9 more can be there.
+        keep: how many changes of each value are kept, the same for all who share them; up to 9 more can be there.
         time_limit_s: how long one call may take in all, in seconds.
 
     Raises:
@@ -247,7 +247,7 @@ class PrefectStateStore:
         fields = kind.fields_of(_value(newest)) | {
             "reason": newest.reason,
             "changed_by": newest.actor,
-            "changed_at": newest.changed_at,
+            "changed_at": datetime.fromisoformat(newest.changed_at).isoformat(timespec="seconds"),
             "version": newest.version,
         }
         if copy is None:
@@ -336,5 +336,6 @@ def _change(change: RedoChange) -> Change:
 def _reason(copy: Document, base: RedoChange | None) -> str:
     """What the person wrote as the reason, where that is not still the reason of the change before."""
     told = copy.data.get("reason")
-    is_new = isinstance(told, str) and told.strip() and (base is None or told != base.reason)
-    return f"edited in the Prefect UI: {told}" if is_new else "edited in the Prefect UI"
+    if isinstance(told, str) and told.strip() and (base is None or told != base.reason):
+        return told
+    return "edited in the Prefect UI"

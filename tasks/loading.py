@@ -55,7 +55,9 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
         chunk_size = request.chunk_size or settings.chunk_size
         counts = _lay_out(usable, folder, chunk_size)
         quarantined = {"passage": bad_passages, "query": quarantine.count - bad_passages}
-    flags = get_fallback_manager().flag_view(request.flags).flags
+    manager = get_fallback_manager()
+    manager.refresh()  # they hold for the whole run: what another run of this process has seen may be old
+    flags = manager.flag_view(request.flags).flags
     spec = RunSpec(
         batch_id=request.batch_id,
         inputs=inputs,

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.adapters.faults import Fault
 from core.errors import ConfigError
 from core.fallbacks.config import FallbackConfig
 from core.flags import FlagValue, KillSwitches, environment_flags
@@ -97,6 +98,19 @@ class Settings(BaseSettings):
             description="Seconds after which a call that hangs is given up.",
         ),
     ] = 5
+    store_retries: Annotated[
+        int,
+        Field(
+            alias="REDO_STORE_RETRIES",
+            ge=0,
+            le=10,
+            description="How often a run sends traces to the ledger again that it did not take.",
+        ),
+    ] = 3
+    fault: Annotated[
+        Fault | None,
+        Field(alias="REDO_FAULT", description="Makes the orchestrator fail, for drills: raise, hang, garbage, slow."),
+    ] = None
     admin_token: Annotated[
         str | None,
         Field(

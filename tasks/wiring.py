@@ -19,6 +19,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.adapters.faults import Fault, FaultyDetector
 from core.adapters.sqlite_state import SqliteStateStore
 from core.bulkhead import Bulkhead
 from core.clock import Clock, Deadline, SystemClock
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 CLOCK: Clock = SystemClock()
 _STAGES = Bulkhead(name="redo-stage")
-"""Bounds the stages that hang in this process, whichever pipeline they belong to."""
+_RETRIEVALS = Bulkhead(name="redo-retrieval")
+"""They bound the calls that hang in this process, whichever pipeline they belong to."""
 _KEY_BYTES = 64
 
 
@@ -57,15 +59,42 @@ _FIRST = Query(
 )
 
 
-@lru_cache(maxsize=4)
 def build_pipeline(index: Path | None, config: PipelineConfig) -> Pipeline:
     """The pipeline over an index folder; without one, over the candidates that the queries bring.
 
-    The chunks of a run share it, and with it the index and the passages that were read.
+    The chunks of a run share it, and with it the index and the passages that were read. An index that was built anew is
+    opened anew: reading on in a mapped file that was cut short would kill the process.
 
     Raises:
         RetrieverError: the index cannot be opened.
     """
+    settings = load_settings()
+    return _pipeline(index, _generation(index), config, settings.fallback_timeout_s, settings.fault)
+
+
+_GENERATIONS: dict[Path, tuple[int, int]] = {}
+"""What `_generation` saw last. An index that is gone can still be read by whoever has it open."""
+
+
+def _generation(index: Path | None) -> tuple[int, int] | None:
+    """Something that changes when the index is built anew."""
+    if index is None:
+        return None
+    with suppress(OSError):
+        found = (index / "index.json").stat()
+        _GENERATIONS[index] = (found.st_ino, found.st_mtime_ns)
+    return _GENERATIONS.get(index)
+
+
+@lru_cache(maxsize=4)
+def _pipeline(
+    index: Path | None,
+    generation: tuple[int, int] | None,
+    config: PipelineConfig,
+    timeout_s: float,
+    fault: Fault | None,
+) -> Pipeline:
+    del generation
     from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
     from core.adapters.given_candidates import GivenCandidates  # noqa: PLC0415
     from core.contradictions.lexical import LexicalDetector  # noqa: PLC0415
@@ -77,22 +106,31 @@ def build_pipeline(index: Path | None, config: PipelineConfig) -> Pipeline:
         orderer=SupportOrderer(),
         config=config,
         clock=CLOCK,
-        limit=CallLimit(_STAGES, load_settings().fallback.fallback_timeout_seconds),
+        limit=CallLimit(_STAGES, timeout_s),
+        retrieval_limit=CallLimit(_RETRIEVALS, timeout_s),
     )
     pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])  # the first query pays for what is lazy
     # What is loaded by now stays: Prefect alone is half a million objects, and each full collection of garbage would
     # walk them, a pause of a quarter of a second within one query's 400 ms.
     gc.collect()
     gc.freeze()
-    return pipeline
+    return pipeline if fault is None else replace(pipeline, detector=FaultyDetector(pipeline.detector, fault))
+
+
+def ledger_store(uri: str) -> LedgerStore:
+    """The ledger's object store, which waits no longer for an answer than any call does.
+
+    Raises:
+        ConfigError: the URI names no store.
+    """
+    return _ledger_store(uri, load_settings().fallback_timeout_s)
 
 
 @lru_cache(maxsize=4)
-def ledger_store(uri: str) -> LedgerStore:
-    """The ledger's object store. Raises ConfigError for a URI that names none."""
+def _ledger_store(uri: str, timeout_s: float) -> LedgerStore:
     from ledger.objects import open_store  # noqa: PLC0415
 
-    return open_store(uri)
+    return open_store(uri, timeout_s=timeout_s)
 
 
 def hash_key(settings: Settings) -> bytes:

@@ -29,6 +29,8 @@ with warnings.catch_warnings():  # it asks for a successor of httpx; Prefect, an
     warnings.simplefilter("ignore", StarletteDeprecationWarning)
     from fastapi.testclient import TestClient
 
+__all__ = ["TestClient"]  # the one that warns about nothing
+
 HERE = ("127.0.0.1", 50_000)
 ON: Mapping[str, object] = {"orchestrator.redo_enabled": True}
 

@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
 from functools import lru_cache
@@ -34,7 +35,7 @@ from core.model import Passage, Query, Ranking, ScoredPassage
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG when it is imported
 
-FORMAT = "1"
+FORMAT = "2"
 """Goes up whenever the folder's content changes; older folders are then built anew."""
 
 _PASSAGES = pa.schema(
@@ -88,12 +89,21 @@ def ensure_index(folder: Path, key: str, build: Callable[[Path], Iterable[Passag
 
 
 def _is_whole(index: Path) -> bool:
-    """Whether every file of the index is there with the size that it was written with."""
+    """Whether every file of the index is there, with the bytes that were written."""
     try:
-        sizes = json.loads((index / _META).read_text())["files"]
-        return all((index / name).stat().st_size == size for name, size in sizes.items())
+        written = json.loads((index / _META).read_text())["files"]
+        return all(_fingerprint(index / name) == fingerprint for name, fingerprint in written.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _fingerprint(path: Path) -> list[int]:
+    """Size and CRC-32 of a file: not against forgery, but against broken disks, copies and hands."""
+    crc = 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+        return [stream.tell(), crc]
 
 
 def _move_into_place(making: Path, final: Path) -> None:
@@ -125,7 +135,7 @@ def _write(folder: Path, passages: Iterable[Passage]) -> None:
     index = bm25s.BM25()
     index.index(tokens, show_progress=False)
     index.save(folder / "bm25", show_progress=False)
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {str(path.relative_to(folder)): _fingerprint(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / _META).write_text(json.dumps({"format": FORMAT, "passages": count, "files": files}))
 
 

@@ -48,6 +48,7 @@ class FlagView:
 
 
 _ALL_OFF: Final = Flags(redo_enabled=False, ledger_enabled=False, rollout_percentage=0)
+_STORED_OFF: Final = StoredFlags(dict(_ALL_OFF.as_dict()))
 _UNKNOWN: Final = FlagView(_ALL_OFF, is_unknown=True)
 
 
@@ -118,13 +119,13 @@ class FlagReader:
         return True
 
     def _viewed(self, run: Mapping[str, object]) -> FlagView:
-        kill, stored = self._kill_switches(), self._stored
+        kill, stored, now = self._kill_switches(), self._stored, self._clock.utc_now()
         if stored is None:
-            if not kill.on:
-                return _UNKNOWN
+            if not kill.on:  # what a run asks for is kept, to hold once the shared state is known; all else is off
+                return replace(_UNKNOWN, flags=_view(_STORED_OFF, environment={}, run=run, kill=kill, now=now).flags)
             stored = StoredFlags()
         kill = replace(kill, store=stored.killed)
-        return _view(stored, environment=self._environment, run=run, kill=kill, now=self._clock.utc_now())
+        return _view(stored, environment=self._environment, run=run, kill=kill, now=now)
 
 
 def _view(

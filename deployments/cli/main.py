@@ -20,6 +20,7 @@ from deployments.cli.batches import demo, run
 from deployments.cli.config import config
 from deployments.cli.flags import flags_app
 from deployments.cli.ledger import ledger_app
+from deployments.cli.serve import serve
 from deployments.cli.status import reset, status
 from deployments.cli.terminal import ERRORS, show_error
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
+app.command()(serve)
 app.command()(status)
 app.command()(config)
 app.command()(reset)

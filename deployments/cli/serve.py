@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -43,7 +44,8 @@ def serve(
         )
         listener.listen()  # so that whoever reads the next line can connect
         _announce(listener, has_token=services.admin_token is not None, has_passages=services.answers is not None)
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # it has ended in order by then
+            server.run(sockets=[listener])
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -6,13 +6,15 @@ import sys
 
 import typer
 
-from core.errors import RedoError
+from core.errors import InputError, RedoError
 from deployments.cli.serve import serve
 from deployments.cli.terminal import show_error
 
 if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(serve)
     try:
-        typer.run(serve)
+        app()
     except RedoError as error:
         show_error(str(error))
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)

@@ -1,7 +1,7 @@
 """One question at a time through the guard and the pipeline, for many callers at once.
 
-Python computes one thing at a time, so more threads make every answer later and none earlier. Two workers answer; the
-second one goes on while the first waits for a call that hangs. A question that finds no worker in time is answered by
+Python computes one thing at a time, so more threads make no answer earlier. Two workers answer; the second one goes on
+while the first waits for a call that hangs. A question that finds no worker in time is answered by
 the legacy selection, which needs a fraction of the work, from workers of its own: while REDO hangs, or is asked more
 than it can do, answers are plainer, not later.
 """
@@ -61,7 +61,7 @@ class Answers:
         self._pipeline = pipeline
         # Its own bulkhead, because that of the pipeline is full where REDO has hung often enough.
         limit = CallLimit(Bulkhead(name="redo-legacy"), manager.config.fallback_timeout_seconds)
-        self._legacy = pipeline if pipeline.limit is None else replace(pipeline, limit=limit)
+        self._legacy = pipeline if pipeline.limit is None else replace(pipeline, limit=limit, retrieval_limit=limit)
         self._count = count
         self._patience_s = patience_s
         self._redo_workers = redo_workers or workers("redo-chat")

@@ -86,9 +86,8 @@ class FlagsChanged(FlagsInForce):
 
     changes: Annotated[
         dict[str, Difference],
-        Field(description="Each flag of the request: its value in force before and after. A kill switch or an override"
-        " is stronger than what was set; `flags` says so."),
-    ]  # fmt: skip
+        Field(description="Each flag of the request, its value in force before and after; `flags` says where from."),
+    ]
     actor: Annotated[str, Field(description="Who is in the history.")]
 
 

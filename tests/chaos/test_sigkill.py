@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from core.clock import SystemClock
 from ledger.query import run_query
@@ -27,16 +28,18 @@ pytestmark = pytest.mark.process
 
 REDO = str(Path(sys.executable).with_name("redo"))
 QUERIES = 2_000
-CHUNKS = 80
+CHUNKS = 40
 LIMIT_S = 240.0
 POLL_S = 0.02
 
 
 @contextmanager
-def started(words: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(words: list[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that leads a session of its own; nothing of it is left at the end, its Prefect server neither."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            words, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | variables
+        )
     try:
         yield process
     finally:
@@ -92,12 +95,16 @@ def test_killed_while_loading(files: BatchFiles, redo_home: Path, tmp_path: Path
 
 
 @pytest.mark.server
-def test_interrupted_and_killed_in_the_middle(files: BatchFiles, redo_home: Path, tmp_path: Path) -> None:
+def test_interrupted_and_killed_in_the_middle(
+    files: BatchFiles, redo_home: Path, tmp_path: Path, prefect_server: None
+) -> None:
     """Ctrl-C, then SIGKILL, then to the end: one row and one record a query, the records in order.
 
     Ctrl-C reaches every process of the terminal. The command ends at once all the same, with exit code 130, and leaves
-    no process behind.
+    no process behind. The other two runs use a server that is there already.
     """
+    del prefect_server
+    server = {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
     command = [REDO, "run", "--queries", str(files.queries), "--passages", str(files.passages), "--batch-id", "b"]
     command += ["--chunk-size", str(QUERIES // CHUNKS), "--shadow", "--json"]
     folder = RunFolder.of(redo_home, "b")
@@ -116,15 +123,15 @@ def test_interrupted_and_killed_in_the_middle(files: BatchFiles, redo_home: Path
     assert 3 <= before < CHUNKS
 
     log = tmp_path / "killed"
-    with started(command, log) as process:
-        wait_until(lambda: done() >= before + 10, process, log)
+    with started(command, log, **server) as process:
+        wait_until(lambda: done() >= before + 5, process, log)
         process.kill()
         assert process.wait() == -signal.SIGKILL
     before = done()
     assert before < CHUNKS
 
     log = tmp_path / "completed"
-    with started(command, log) as process:
+    with started(command, log, **server) as process:
         assert process.wait(timeout=LIMIT_S) == 0, log.read_text()
     summary: dict[str, Any] = json.loads(log.read_text())
     assert (summary["answered"], summary["chunks"], summary["resumed"]) == (QUERIES, CHUNKS, before)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import http.client
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 from prefect import flow, task
@@ -86,12 +90,14 @@ def _save_as_the_ui_does(client: SyncPrefectClient, block: BlockDocument, **chan
 
 
 def _loaded(store: PrefectStateStore, name: str = "flags") -> Versioned:
+    """What is there must be there."""
     loaded = store.load(name)
     assert loaded is not None
     return loaded
 
 
 def _one_more(value: Any) -> dict[str, object]:
+    """Count one up."""
     return {"n": (value["n"] if value else 0) + 1}
 
 
@@ -181,7 +187,7 @@ class TestEditInTheUi:
     def test_reason_that_was_written_is_kept(self, store: PrefectStateStore, client: SyncPrefectClient) -> None:
         """The history has what the person wrote, and never the reason of the change before as theirs."""
         _save_as_the_ui_does(client, _block(client, store, RedoFlags), rollout_percentage=25, reason="looks good")
-        assert _loaded(store).reason == "edited in the Prefect UI: looks good"
+        assert _loaded(store).reason == "looks good"
         _save_as_the_ui_does(client, _block(client, store, RedoFlags), rollout_percentage=50)
         assert _loaded(store).reason == "edited in the Prefect UI"
 
@@ -230,7 +236,7 @@ class TestEditInTheUi:
 
     def test_that_creates_the_block_is_the_first_change(self, store: PrefectStateStore) -> None:
         """Flags can begin in the UI."""
-        RedoFlags(redo_enabled="on", other={}).save(store.block_name("flags"))
+        RedoFlags(redo_enabled="on").save(store.block_name("flags"))
         loaded = _loaded(store)
         assert (loaded.version, loaded.actor, loaded.value) == (1, UI_ACTOR, {REDO_ENABLED: True})
         assert store.history("flags", 1)[0].before is None
@@ -354,7 +360,10 @@ class TestManyProcesses:
         waiting, go_on = threading.Event(), threading.Event()
 
         class Standstill(SystemClock):
+            """Asked for the time, which is before the change is made, it lets the caller wait."""
+
             def utc_now(self) -> datetime:
+                """The time, when the test lets it go on."""
                 waiting.set()
                 assert go_on.wait(timeout=300)
                 return super().utc_now()
@@ -393,9 +402,64 @@ class TestManyProcesses:
         assert "opened too many changes ago" in block.data["notice"]
 
 
+class _Proxy(BaseHTTPRequestHandler):
+    """Passes requests on to Prefect, and loses the answer to the first one that creates a block."""
+
+    protocol_version = "HTTP/1.1"
+    losses: ClassVar[list[int]] = []
+
+    def _pass_on(self) -> None:
+        """Ask Prefect the same, and answer the same."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        url = urlsplit(PREFECT_API_URL.value() or "")
+        connection = http.client.HTTPConnection(url.netloc, timeout=LIMIT_S)
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        try:
+            connection.request(self.command, self.path, body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if self.path == "/api/block_documents/" and not self.losses:
+            self.losses.append(response.status)
+            self.close_connection = True
+            return
+        self.send_response(response.status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class TestLostAnswer:
+    """The network fails after the server did what it was asked."""
+
+    def test_change_that_was_made_is_no_conflict(self, clock: ManualClock, namespace: str) -> None:
+        """A second attempt finds the change made, and knows it as its own."""
+        _Proxy.losses.clear()
+        with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            url = f"http://127.0.0.1:{server.server_port}/api"
+            store = PrefectStateStore(clock=clock, api_url=url, namespace=namespace, time_limit_s=LIMIT_S)
+            try:
+                assert store.swap("count", expected_version=0, value={"n": 1}, **WHO).version == 1
+                assert [change.after for change in store.history("count", 10)] == [{"n": 1}]
+            finally:
+                store.close()
+                server.shutdown()
+                thread.join()
+        assert _Proxy.losses == [201]
+
+
 class TestCallers:
     """From where it can be called."""
 
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # Prefect's own: async flows leave a client open
     def test_flows_tasks_threads_and_event_loops(self, store: PrefectStateStore) -> None:
         """Nothing depends on a running loop, on a flow's context or on the thread."""
 
@@ -411,6 +475,7 @@ class TestCallers:
 
         @flow
         async def from_an_async_flow() -> None:
+            """Two ways of a coroutine."""
             update(store, "count", _one_more, **WHO)  # blocks the loop, and works
             await asyncio.to_thread(lambda: update(store, "count", _one_more, **WHO))
 
@@ -420,6 +485,7 @@ class TestCallers:
         thread.start()
         thread.join()
         assert _loaded(store, "count").value == {"n": 6}
+        gc.collect()  # so that no later test is blamed for that client
 
     def test_no_api_is_an_error_and_starts_no_server(self, clock: ManualClock) -> None:
         """Without an address there is nobody to share with."""

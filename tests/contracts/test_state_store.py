@@ -166,6 +166,7 @@ class TestEveryStore:
 
 
 def _one_more(value: Any) -> dict[str, object]:
+    """Count one up."""
     return {"n": (value["n"] if value else 0) + 1}
 
 

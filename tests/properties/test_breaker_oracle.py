@@ -21,7 +21,7 @@ from interlock import Config, WindowType
 
 from core.adapters.manual_clock import ManualClock
 from core.adapters.memory_state import MemoryStateStore
-from core.breaker import BreakerConfig, CircuitBreaker, Permit, Rejected
+from core.breaker import BreakerConfig, CircuitBreaker, Permit, Rejected, RejectReason
 
 SLOW_S = 1.0
 NEVER_S = 1e9
@@ -103,10 +103,17 @@ class TwoBreakers(RuleBasedStateMachine):
         """Let a call be interrupted."""
         self.finish(which, Interruption())
 
-    @rule(seconds=st.sampled_from([1, 2, 4, 8, 16, 32, 60]))
+    @rule(seconds=st.sampled_from([1, 2, 4, 8, 16]) | st.integers(54, 61))
     def wait(self, seconds: int) -> None:
-        """Let time pass."""
+        """Let time pass: often about as much as the window of slow calls."""
         self.clock.advance(seconds)
+
+    @rule(early_s=st.sampled_from([0, 0, 1]))
+    def wait_for_the_probe(self, early_s: int) -> None:
+        """Let time pass until an open breaker lets a call through, or until just before that."""
+        refused = self.ours.peek()
+        if refused is not None and refused.reason is RejectReason.OPEN and refused.retry_after_s is not None:
+            self.clock.advance(max(0.0, refused.retry_after_s - early_s))
 
     @rule()
     def reset(self) -> None:
@@ -126,7 +133,7 @@ class FailuresMachine(TwoBreakers):
     ours_config = BreakerConfig(
         fail_max=3,
         reset_timeout_s=8.0,
-        reset_timeout_max_s=40.0,
+        reset_timeout_max_s=20.0,
         slow_call_s=NEVER_S,
         lease_s=NEVER_S,
     )
@@ -138,7 +145,7 @@ class FailuresMachine(TwoBreakers):
         permitted_calls_in_half_open=1,
         wait_duration_in_open=8.0,
         wait_duration_backoff_multiplier=2.0,
-        wait_duration_in_open_max=40.0,
+        wait_duration_in_open_max=20.0,
     )
 
     @precondition(lambda self: self.calls)
@@ -162,7 +169,7 @@ class SlowCallsMachine(TwoBreakers):
 
     ours_config = BreakerConfig(
         reset_timeout_s=8.0,
-        reset_timeout_max_s=40.0,
+        reset_timeout_max_s=20.0,
         slow_call_s=SLOW_S - 0.5,
         slow_min_calls=4,
         slow_call_rate=0.5,
@@ -177,7 +184,7 @@ class SlowCallsMachine(TwoBreakers):
         permitted_calls_in_half_open=1,
         wait_duration_in_open=8.0,
         wait_duration_backoff_multiplier=2.0,
-        wait_duration_in_open_max=40.0,
+        wait_duration_in_open_max=20.0,
     )
 
     @rule(is_slow=st.booleans(), times=st.integers(1, 4))

@@ -366,3 +366,10 @@ def test_time_is_the_querys_own(tmp_path: Path) -> None:
 def test_version(tmp_path: Path) -> None:
     """The version names the library, for the trace."""
     assert index(tmp_path).version.startswith("bm25s-0.3.")
+
+
+def test_rebuilt_where_a_file_has_other_bytes(tmp_path: Path) -> None:
+    """An index with a file of the same size and other bytes, whichever, is built anew."""
+    for file in files_of(ensure_index(tmp_path, "key", build())):
+        file.write_bytes(b"\xff" * file.stat().st_size)
+        assert ids(search(index(tmp_path), "whales")) == "dbc"

@@ -44,7 +44,7 @@ class HangingDetector:
 
 
 def run(detector: HangingDetector, bulkhead: Bulkhead) -> list[QueryResult]:
-    """Four queries through a pipeline that gives a stage a twentieth of a second for a query."""
+    """Four queries through a pipeline that gives a stage of REDO a twentieth of a second for a query."""
     pipeline = Pipeline(
         retriever=FixedRetriever({query.query_id: RANKING for query in QUERIES}),
         detector=detector,
@@ -87,7 +87,8 @@ def test_while_too_many_calls_hang_none_is_begun() -> None:
         results = run(HangingDetector("nobody"), bulkhead)
     finally:
         detector.let_go.set()
-    assert {result.decision for result in results} == {Decision.FALLBACK}
+    assert {(result.decision, result.reason) for result in results} == {(Decision.FALLBACK, Reason.BULKHEAD_FULL)}
+    assert all(result.selection.passage_ids == ("p",) for result in results)
 
 
 class SpoilsTheChunk:

@@ -11,7 +11,7 @@ from tests.service_samples import ON, Stand
 FLAGS = "/admin/feature-flags"
 PROTECTED = (FLAGS, "/debug/fallback-health", "/debug/config")
 OPEN = ("/healthz", "/debug/metrics", "/", "/openapi.json")
-TOKEN = "a token of the tests"
+TOKEN = "a token of the tests"  # noqa: S105 - no secret
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError, RetrieverError
 from core.pipeline import PipelineConfig
 from tasks.settings import load_settings
-from tasks.wiring import build_pipeline, hash_key, ledger_store
+from tasks.wiring import _ledger_store, _pipeline, build_pipeline, hash_key, ledger_store
 
 _ASK = "from tasks.settings import load_settings; from tasks.wiring import hash_key; print(hash_key(load_settings()))"
 
@@ -72,7 +72,7 @@ def test_chunks_share_the_pipeline() -> None:
 
 def test_no_pipeline_is_left_from_another_test() -> None:
     """What an earlier test has built is not what this one gets."""
-    assert build_pipeline.cache_info().currsize == ledger_store.cache_info().currsize == 0
+    assert _pipeline.cache_info().currsize == _ledger_store.cache_info().currsize == 0
 
 
 def test_a_folder_that_is_no_index_is_an_error(tmp_path: Path) -> None:
