@@ -96,23 +96,24 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _documents(documents: Sequence[Mapping[str, Any]], arm: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=f"{arm} selection", title_justify="left")
+    title = Text(f"{arm} selection")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, title=title, title_justify="left")
     for name in ("place", "from", "score", "support", "tokens"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage", no_wrap=True)
-    table.add_column("source", overflow="fold")
-    table.add_column("note", overflow="fold")
+    table.add_column("source")  # the one that gives way in a narrow terminal
+    table.add_column("note", no_wrap=True)
     in_place = sorted(documents, key=lambda found: (found["rank_out"] is None, found["rank_out"], found["rank_in"]))
     for found in in_place:
         style = "" if found["selected"] else "dim"
         table.add_row(
             "-" if found["rank_out"] is None else str(found["rank_out"]),
             str(found["rank_in"]),
-            f"{found['score'] if found['order_score'] is None else found['order_score']:.3f}",
+            "" if found["order_score"] is None else f"{found['order_score']:.3f}",
             "" if found["support"] is None else str(found["support"]),
             "" if found["tokens"] is None else str(found["tokens"]),
             Text(found["id"]),
-            Text(found["source"] or ""),
+            Text(found["source"] or "", no_wrap=True, overflow="ellipsis"),
             _note(found),
             style=style,
         )

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
-from core.errors import InputError, RedoError
-from deployments.cli.serve import serve
-from deployments.cli.terminal import show_error
+from deployments.cli.main import main
 
 if __name__ == "__main__":
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(serve)
-    try:
-        app()
-    except RedoError as error:
-        show_error(str(error))
-        sys.exit(2 if isinstance(error, InputError) else 1)
+    sys.argv[1:1] = ["serve"]
+    main()

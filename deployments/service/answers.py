@@ -11,17 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Final
 
-from core.bulkhead import Bulkhead
 from core.errors import RedoError
 from core.fallbacks import RedoFallbackManager
 from core.metrics import Metrics, add_results
 from core.model import Decision, FallbackDecision, Query, Reason
 from core.pipeline import Pipeline
 from core.trace import QueryResult
-from core.work import CallLimit
 
 _WORKERS: Final = 2
 
@@ -40,7 +37,7 @@ class Answers:
 
     Args:
         manager: decides who answers, and is told how REDO did.
-        pipeline: chooses the evidence. With a limit it gives up a stage that hangs, as `tasks.wiring` makes it.
+        pipeline: chooses the evidence. As `tasks.wiring` makes it, it gives up a stage that hangs.
         count: is given the counts of each answer.
         patience_s: seconds that a question waits for a worker before legacy answers it.
         redo_workers: run the guard and the pipeline.
@@ -59,9 +56,6 @@ class Answers:
     ) -> None:
         self._manager = manager
         self._pipeline = pipeline
-        # Its own bulkhead, because that of the pipeline is full where REDO has hung often enough.
-        limit = CallLimit(Bulkhead(name="redo-legacy"), manager.config.fallback_timeout_seconds)
-        self._legacy = pipeline if pipeline.limit is None else replace(pipeline, limit=limit, retrieval_limit=limit)
         self._count = count
         self._patience_s = patience_s
         self._redo_workers = redo_workers or workers("redo-chat")
@@ -81,6 +75,10 @@ class Answers:
             raise NoAnswerError("too many questions are waiting; try again")
         return result
 
+    def use(self, pipeline: Pipeline) -> None:
+        """Choose evidence by this pipeline from now on; the index may have been built anew."""
+        self._pipeline = pipeline
+
     def close(self) -> None:
         """Begin no further work. What is under way ends by itself."""
         for pool in (self._redo_workers, self._legacy_workers):
@@ -89,9 +87,8 @@ class Answers:
     def _guarded(self, query: Query) -> QueryResult:
         """Let the guard decide, run the pipeline, and tell the guard how REDO did."""
         guarded = self._manager.admit(query)
-        pipeline = self._pipeline if guarded.decision.runs_redo else self._legacy
         try:
-            (result,) = pipeline.run([query], [guarded.decision])
+            (result,) = self._pipeline.run([query], [guarded.decision])
         except BaseException:
             guarded.ignore()
             raise
@@ -104,7 +101,7 @@ class Answers:
         decision = self._manager.decide(query)
         if decision.runs_redo:
             decision = FallbackDecision(Decision.FALLBACK, Reason.BULKHEAD_FULL, decision.bucket)
-        (result,) = self._legacy.run([query], [decision])
+        (result,) = self._pipeline.run([query], [decision])
         self._count(add_results([result]))
         return result
 

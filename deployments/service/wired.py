@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from core.adapters.bm25 import ensure_index, index_key
 from core.adapters.intake import read_passages
 from core.adapters.quarantine import QuarantineFile
-from core.errors import InputError
+from core.errors import InputError, RetrieverError
 from core.fallbacks import RedoFallbackManager
 from core.model import Passage
 from deployments.cli.config import settings_as_dict
@@ -22,6 +23,9 @@ from deployments.service.background import Job
 from deployments.service.services import Services
 from tasks.settings import Settings, load_settings, prepare_prefect_environment
 from tasks.wiring import build_pipeline, health_probes, metrics_recorder, surroundings
+
+_RENEW_EVERY_S: Final = 1.0
+"""Seconds between two looks whether the passage index was built anew."""
 
 _FLUSH_EVERY_S: Final = 15.0
 """Seconds between two writes of what was counted; each is a version of the shared value. Prometheus asks as often."""
@@ -42,27 +46,38 @@ def wired(passages: Path | None) -> Services:
     manager, recorder = RedoFallbackManager(surroundings=around), metrics_recorder()
     index = None if passages is None else passage_index(passages, settings)
     pipeline = None if index is None else build_pipeline(index, settings.pipeline)
-    check = partial(manager.run_health_checks, health_probes(settings, around.store, index=index))
+    jobs = [
+        # Twice as often as a snapshot grows old, so that no question finds an old one.
+        Job("refresh", around.refresh_s / 2, manager.refresh),
+        Job(
+            "health",
+            manager.config.health_check_interval_seconds,
+            partial(manager.run_health_checks, health_probes(settings, around.store, index=index)),
+        ),
+        Job("metrics", _FLUSH_EVERY_S, recorder.flush),
+    ]
     answers = None
     if pipeline is not None:
         answers = Answers(manager, pipeline, count=recorder.add, patience_s=settings.pipeline.budget_s)
+        jobs.append(Job("index", _RENEW_EVERY_S, partial(_renew, answers, index, settings)))
     return Services(
         manager=manager,
         store=around.store,
         recorder=recorder,
         answers=answers,
-        admin_token=getattr(settings, "admin_token", None),
+        admin_token=settings.admin_token,
         settings=settings_as_dict(settings),
         state=state_place().as_dict(),
         passages=None if passages is None else str(passages.resolve()),
         parts={} if pipeline is None else pipeline.versions,
-        jobs=(
-            # Twice as often as a snapshot grows old, so that no question finds an old one.
-            Job("refresh", around.refresh_s / 2, manager.refresh),
-            Job("health", manager.config.health_check_interval_seconds, check),
-            Job("metrics", _FLUSH_EVERY_S, recorder.flush),
-        ),
+        jobs=tuple(jobs),
     )
+
+
+def _renew(answers: Answers, index: Path | None, settings: Settings) -> None:
+    """Open the index if it was built anew. One that cannot be opened shows in the health check."""
+    with suppress(RetrieverError):
+        answers.use(build_pipeline(index, settings.pipeline))
 
 
 def passage_index(passages: Path, settings: Settings) -> Path:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.process
 
 REDO = str(Path(sys.executable).with_name("redo"))
 QUERIES = 2_000
-CHUNKS = 40
+CHUNKS = 20
 LIMIT_S = 240.0
 POLL_S = 0.02
 
@@ -124,7 +124,7 @@ def test_interrupted_and_killed_in_the_middle(
 
     log = tmp_path / "killed"
     with started(command, log, **server) as process:
-        wait_until(lambda: done() >= before + 5, process, log)
+        wait_until(lambda: done() >= before + 3, process, log)
         process.kill()
         assert process.wait() == -signal.SIGKILL
     before = done()

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +60,7 @@ class TestWithoutARun:
     def test_a_refusal_is_quick(self) -> None:
         """It comes before Prefect is imported, which takes seconds."""
         program = (
-            "import sys; from deployments.cli.main import main\n"
-            "try: main()\n"
-            "finally: print('prefect' in sys.modules)"
+            "import sys; from deployments.cli.main import main\ntry: main()\nfinally: print('prefect' in sys.modules)"
         )
         words = [sys.executable, "-c", program, "run", "--queries", "none.jsonl"]
         process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LIMIT_S)
@@ -72,7 +69,10 @@ class TestWithoutARun:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--flag", "redo=true"], "redo: flag 'redo': unknown; there are orchestrator.redo_enabled, ledger.enabled"),
+            (
+                ["--flag", "redo=true"],
+                "redo: flag 'redo': unknown; there are orchestrator.redo_enabled, ledger.enabled",
+            ),
             (["--flag", "ledger.enabled"], "redo: --flag ledger.enabled: expected NAME=VALUE"),
             (["--flag", "rollout_percentage=101"], "redo: flag 'rollout_percentage': 101.0 is not a number from 0 to"),
             (["--batch-id", "../x"], "redo: batch id '../x': expected 1 to 100 letters, digits"),
@@ -126,7 +126,7 @@ class Ran:
 
 
 @pytest.fixture(scope="class")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One good line and six broken ones, in shadow; the settings stay as they were for what is asked afterwards."""
     folder = tmp_path_factory.mktemp("cli")
     good = json.dumps(query_rows(1)[0]).encode()
@@ -136,7 +136,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     home = str(folder / "home")
     command = ("run", "--queries", str(queries), "--passages", str(passages), "--batch-id", "broken", "--shadow")
     process = redo(*command, "--json", REDO_HOME=home)
-    yield Ran(Path(home), command, process)
+    return Ran(Path(home), command, process)
 
 
 @pytest.mark.server

@@ -91,9 +91,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_a_run_is_seen_on_the_server(server: Server, redo_home: Path, tmp_path: Path) -> None:
     """`redo run` completes; the server has the run by the batch's id, its chunks, and its artifacts."""
     files = write_batch(tmp_path)
-    command = ["run", "--queries", files.queries, "--passages", files.passages, "--batch-id", "seen", "--shadow"]
+    command: list[str | Path] = [BIN / "redo", "run", "--queries", files.queries, "--passages", files.passages]
     process = subprocess.run(
-        [BIN / "redo", *command, "--chunk-size", "2", "--json"],
+        [*command, "--batch-id", "seen", "--shadow", "--chunk-size", "2", "--json"],
         capture_output=True,
         text=True,
         check=False,

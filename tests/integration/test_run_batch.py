@@ -39,7 +39,9 @@ def files(tmp_path: Path) -> BatchFiles:
 
 def run(files: BatchFiles, **asked: Any) -> dict[str, Any]:
     """The flow, in chunks of two."""
-    return run_batch(**{"queries": str(files.queries), "passages": str(files.passages), "chunk_size": 2} | asked)
+    known: dict[str, Any] = {"queries": str(files.queries), "passages": str(files.passages), "chunk_size": 2}
+    summary: dict[str, Any] = run_batch(**known | asked)
+    return summary
 
 
 def rows_of(uri: str) -> list[dict[str, object]]:
@@ -223,7 +225,7 @@ class StumblingStore(http.server.BaseHTTPRequestHandler):
     stumbles = 0
     puts = 0
 
-    def do_PUT(self) -> None:  # noqa: N802 - the name that the base class calls
+    def do_PUT(self) -> None:
         """Take the object, or stumble."""
         cls = type(self)
         cls.puts += 1
@@ -313,7 +315,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_everything_may_lie_in_s3(ending: str, files: BatchFiles, s3_bucket: str, tmp_path: Path) -> None:
     """Queries, passages, output and ledger; the output is the one that a run on the disk writes."""
-    places = {}
+    places: dict[str, Any] = {}
     for what, path in (("queries", files.queries), ("passages", files.passages)):
         places[what] = f"s3://{s3_bucket}/in/{what}.jsonl"
         upload(path, places[what])

@@ -67,17 +67,17 @@ class Server:
         ).stdout
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, **more: str) -> dict[str, str]:
     """An environment with a home of its own and no Prefect server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API", "REDO_"))}
-    return kept | {"REDO_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return kept | {"REDO_HOME": str(home), "PYTHONPATH": str(ROOT)} | more
 
 
 @contextmanager
-def serving(home: Path, *arguments: str) -> Iterator[Server]:
+def serving(home: Path, *arguments: str, **more: str) -> Iterator[Server]:
     """A service on a port that is free."""
     command = [sys.executable, "-m", "deployments.service", "--port", "0", *arguments]
-    given = environment(home)
+    given = environment(home, **more)
     with subprocess.Popen(command, cwd=ROOT, env=given, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -151,6 +151,19 @@ def test_a_failure_simulated_by_another_process(server: Server) -> None:
     assert server.get("/debug/fallback-health")["circuit_breaker"]["state"] == "closed"
     answer = server.chat("When was the Elmford bridge built?")
     assert (answer["decision"], len(answer["disputes"])) == ("redo", 1)
+
+
+@pytest.mark.parametrize("fault", ["raise", "hang", "garbage"])
+def test_it_answers_while_the_orchestrator_fails(tmp_path: Path, fault: str) -> None:
+    """Each question gets its legacy answer, and the self-test or the breaker keeps REDO out."""
+    settings = {"REDO_FAULT": fault, "REDO_FALLBACK_TIMEOUT": "0.5", "ORCHESTRATOR_REDO_ENABLED": "true"}
+    with serving(tmp_path / "home", "--passages", str(PASSAGES), **settings) as server:
+        answers = [server.chat("When was the Elmford bridge built?") for _ in range(5)]
+        assert [(answer["decision"], len(answer["citations"])) for answer in answers] == [("fallback", 1)] * 5
+        own = "TIMEOUT" if fault == "hang" else "ORCHESTRATOR_ERROR"
+        assert {answer["reason"] for answer in answers} <= {own, "UNHEALTHY", "BREAKER_OPEN"}
+        assert answers[-1]["reason"] in {"UNHEALTHY", "BREAKER_OPEN"}
+        assert "redo_fallback_activations_total 5.0" in server.curl(f"{CURL} {server.url}/debug/metrics")
 
 
 def test_it_ends_in_order_and_loses_no_count(tmp_path: Path) -> None:

@@ -145,7 +145,9 @@ class TestTraces:
         for number in range(2):
             work(folder, number)
             store_traces(folder, number)
-        hashes = [row[0] for row in run_query(str(asked.ledger), "select session_hash from traces order by query_id").rows]
+        hashes = [
+            row[0] for row in run_query(str(asked.ledger), "select session_hash from traces order by query_id").rows
+        ]
         assert hashes[0] == hashes[2] != hashes[1] == hashes[3]
         assert {len(str(found)) for found in hashes} == {64}
 

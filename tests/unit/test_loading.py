@@ -286,7 +286,7 @@ class TestSharedIndex:
 
 def test_inputs_in_s3_may_have_one_name(asked: RunRequest, files: BatchFiles, s3_bucket: str) -> None:
     """Queries and passages that are called the same, under different prefixes, do not get mixed up."""
-    places = {}
+    places: dict[str, Any] = {}
     for what, path in (("queries", files.queries), ("passages", files.passages)):
         places[what] = f"s3://{s3_bucket}/{what}/part-0.jsonl"
         upload(path, places[what])

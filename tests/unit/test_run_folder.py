@@ -105,11 +105,15 @@ def test_chunks_sort_by_number(tmp_path: Path) -> None:
 def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     """Who comes second is told so at once, and can come again when the first one has ended, however it ended."""
     folder = RunFolder.of(tmp_path, "batch")
-    with pytest.raises(WriteStoppedError), folder.held():
-        with pytest.raises(BatchError, match="batch id 'batch' is being run"), RunFolder.of(tmp_path, "batch").held():
-            pytest.fail("two runs in one folder")
-        with RunFolder.of(tmp_path, "other").held():
-            pass
-        raise WriteStoppedError
-    with folder.held():
+    second = RunFolder.of(tmp_path, "batch")
+
+    def fail_while_holding() -> None:
+        with folder.held(), RunFolder.of(tmp_path, "other").held():
+            with pytest.raises(BatchError, match="batch id 'batch' is being run"), second.held():
+                pass
+            raise WriteStoppedError
+
+    with pytest.raises(WriteStoppedError):
+        fail_while_holding()
+    with second.held():
         pass

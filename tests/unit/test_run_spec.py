@@ -95,7 +95,7 @@ def test_each_bad_input_is_one_clear_error(
     (tmp_path / "notes.txt").write_text("no records")
     (tmp_path / "passages.csv").write_text("passage_id,text\n")
     (tmp_path / "folder.jsonl").mkdir()
-    filled = {
+    filled: dict[str, Any] = {
         name: value.format(tmp=tmp_path) if isinstance(value, str) else value for name, value in change.items()
     }
     with pytest.raises(kind, match=re.escape(message.format(tmp=tmp_path))) as caught:

@@ -15,7 +15,7 @@ from core.model import Decision, Detection, Query, Ranking, Reason
 from core.trace import QueryResult
 from core.work import CallLimit
 from deployments.service.answers import Answers, NoAnswerError
-from tests.service_samples import ON, QUERY_ID, QUESTION, NeverFree, Stand, a_pipeline
+from tests.service_samples import MARKET, ON, QUERY_ID, QUESTION, NeverFree, Stand, a_pipeline, a_plain_pipeline
 
 ASKED = Query(QUERY_ID, QUESTION, session_id="s-1")
 
@@ -100,14 +100,25 @@ def test_a_detector_that_hangs_is_given_up(stand: Stand, hanging: Hanging) -> No
 
 
 def test_however_many_hang_legacy_is_not_held_up(stand: Stand, hanging: Hanging) -> None:
-    """Its retrieval has a bulkhead of its own: that of the pipeline is full by then."""
+    """Where no further call of REDO may be begun, not even a probe, it still has its passages."""
     limit = CallLimit(Bulkhead(wait=hanging.wait, abandoned_max=1), 5.0)
     answers = stand.answers(a_pipeline(detector=hanging, limit=limit))
     stand.manager.simulate_orchestrator_failure()
     stand.place.clock.advance(61)
-    probe, later = ask(answers, times=2)
-    assert (probe.reason, later.reason) == (Reason.TIMEOUT, Reason.BREAKER_OPEN)
-    assert later.selection.evidence
+    results = ask(answers, times=2)
+    assert reasons(results) == [Reason.TIMEOUT, Reason.BREAKER_OPEN]
+    stand.place.clock.advance(200)
+    results += ask(stand.answers(a_pipeline(detector=hanging, limit=limit)))
+    assert results[-1].reason is Reason.BULKHEAD_FULL
+    assert all(result.selection.evidence for result in results)
+
+
+def test_another_pipeline_can_be_given(stand: Stand) -> None:
+    """Its index may have been built anew."""
+    answers = stand.answers()
+    answers.use(a_plain_pipeline(MARKET))
+    (result,) = ask(answers)
+    assert result.selection.passage_ids == ("market",)
 
 
 def test_who_finds_no_worker_is_answered_by_legacy(stand: Stand) -> None:

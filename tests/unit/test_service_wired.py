@@ -33,9 +33,9 @@ def ask(services: Services, **fields: Any) -> dict[str, Any]:
     return answer
 
 
-def check(services: Services) -> None:
-    """Do the health checks, as the background does."""
-    next(job for job in services.jobs if job.name == "health").work()
+def do(services: Services, name: str) -> None:
+    """Do a job once, as the background does."""
+    next(job for job in services.jobs if job.name == name).work()
 
 
 def test_without_passages_it_has_all_but_chat(redo_home: Path) -> None:
@@ -97,14 +97,34 @@ def test_an_index_that_goes_and_comes_back(redo_home: Path, passages: Path) -> N
     """The health check takes REDO out, legacy answers from what is still open, and the check lets it back in."""
     services = wired(passages)
     services.manager.flags.set(ON)
-    check(services)
+    do(services, "health")
     assert ask(services)["decision"] == "redo"
     indexes, away = redo_home / "indexes", redo_home / "away"
     shutil.move(indexes, away)
-    check(services)
+    do(services, "health")
     without = ask(services)
     assert (without["decision"], without["reason"]) == ("fallback", "DATABASE_UNAVAILABLE")
     assert without["answer"]
     shutil.move(away, indexes)
-    check(services)
+    do(services, "health")
     assert ask(services)["decision"] == "redo"
+
+
+def test_an_index_that_is_built_anew_is_opened_anew(redo_home: Path, passages: Path) -> None:
+    """The one that it has open may be broken; one that cannot be opened changes nothing."""
+    services = wired(passages)
+    (index,) = (redo_home / "indexes").iterdir()
+    kept = (index / "passages.arrow").read_bytes()
+    (index / "index.json").replace(index / "index.json.old")
+    (index / "passages.arrow").replace(index / "passages.arrow.old")
+    do(services, "index")
+    assert ask(services)["citations"]
+    (index / "passages.arrow").write_bytes(b"")
+    (index / "index.json").write_bytes((index / "index.json.old").read_bytes())
+    do(services, "index")
+    assert ask(services)["citations"]
+    (index / "passages.arrow").write_bytes(kept.replace(b"metres", b"fathom"))
+    (index / "index.json").unlink()
+    (index / "index.json").write_bytes((index / "index.json.old").read_bytes())
+    do(services, "index")
+    assert "fathom" in ask(services)["answer"]

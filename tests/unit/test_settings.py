@@ -20,7 +20,7 @@ from tasks.settings import (
     prepare_prefect_environment,
 )
 
-SECRET = "a secret of the tests, and long enough"
+KEY = "a key of the tests, and long enough"
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("REDO_HOME", "/var/lib/redo", lambda found: found.home_folder, Path("/var/lib/redo").resolve()),
         ("REDO_HOME", "~/elsewhere", lambda found: found.home_folder, None),
         ("LEDGER_URI", "s3://bucket/ledger", lambda found: found.ledger, "s3://bucket/ledger"),
-        ("LEDGER_HASH_KEY", SECRET, lambda found: found.hash_key, SECRET),
+        ("LEDGER_HASH_KEY", KEY, lambda found: found.hash_key, KEY),
         ("ORCHESTRATION_TIME_BUDGET_MS", "250.5", lambda found: found.pipeline.budget_s, 0.2505),
         ("REDO_TOP_K", "7", lambda found: found.pipeline.top_k, 7),
         ("REDO_TOKEN_BUDGET", "512", lambda found: found.pipeline.token_budget, 512),
@@ -126,19 +126,19 @@ def test_home_is_not_redo_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_settings_are_frozen() -> None:
     """A setting never changes under a running chunk."""
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().top_k = 3  # type: ignore[misc] # that it is refused is the point
+        load_settings().top_k = 3
 
 
 def test_the_hash_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the settings' text nor the message about a key that is too short holds it."""
-    monkeypatch.setenv("LEDGER_HASH_KEY", SECRET)
+    monkeypatch.setenv("LEDGER_HASH_KEY", KEY)
     settings = load_settings()
-    assert settings.hash_key == SECRET
-    assert SECRET not in f"{settings} {settings!r}"
-    monkeypatch.setenv("LEDGER_HASH_KEY", SECRET[:15])
-    with pytest.raises(ConfigError, match="LEDGER_HASH_KEY: .*at least 16 characters") as caught:
+    assert settings.hash_key == KEY
+    assert KEY not in f"{settings} {settings!r}"
+    monkeypatch.setenv("LEDGER_HASH_KEY", KEY[:15])
+    with pytest.raises(ConfigError, match=r"LEDGER_HASH_KEY: .*at least 16 characters") as caught:
         load_settings()
-    assert SECRET[:15] not in str(caught.value)
+    assert KEY[:15] not in str(caught.value)
 
 
 def test_flags_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_flags_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDGER_ENABLED", "0")
     assert load_environment_flags() == {"orchestrator.redo_enabled": True, "ledger.enabled": False}
     monkeypatch.setenv("LEDGER_ENABLED", "perhaps")
-    with pytest.raises(FlagError, match="LEDGER_ENABLED: .*'perhaps' is not true or false"):
+    with pytest.raises(FlagError, match=r"LEDGER_ENABLED: .*'perhaps' is not true or false"):
         load_environment_flags()
 
 
