@@ -234,6 +234,15 @@ class TestEditInTheUi:
         _save_as_the_ui_does(client, page, value={"b": {"c": 3}, "d": {}, "e": [1]})
         assert _loaded(store, "count").value == {"b": {"c": 3}, "d": {}, "e": [1]}
 
+    def test_of_a_hidden_change_is_a_store_error(self, store: PrefectStateStore, client: SyncPrefectClient) -> None:
+        """Nobody edits those by accident; what cannot be read is named and not guessed."""
+        store.swap("count", expected_version=0, value={"n": 1}, **WHO)
+        name = f"history---{store.block_name('count')}---v0000000001"
+        change = client.read_block_document_by_name(name, "redo-change")
+        client.update_block_document(change.id, BlockDocumentUpdate(data={"after": "{"}))
+        with pytest.raises(StoreError, match=name):
+            store.load("count")
+
     def test_that_creates_the_block_is_the_first_change(self, store: PrefectStateStore) -> None:
         """Flags can begin in the UI."""
         RedoFlags(redo_enabled="on").save(store.block_name("flags"))

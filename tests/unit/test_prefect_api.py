@@ -184,3 +184,9 @@ def test_answer_that_no_later_attempt_changes_is_no_transient_error(
     error = _failure(served(behaviour))
     assert not isinstance(error, TransientStoreError)
     assert told in str(error)
+
+
+def test_history_too_short_for_edits_is_refused() -> None:
+    """An edit is held against the change that it was made from, so one change is not enough."""
+    with pytest.raises(ValueError, match="keep: 1 is less than 2"):
+        PrefectStateStore(clock=ManualClock(), api_url="http://127.0.0.1:1/api", keep=1)
