@@ -5,8 +5,8 @@
 The median is that of blocks of 1,000 calls, the 99th percentile that of single calls, less what reading the clock
 takes. Rounds go through all rows in turn, so that a busy moment of the machine hits every row; the median round is
 shown. Each breaker guards a function that does nothing, and opens after 3 failures for 60 s. Below: how long the first
-line of the rollout guide takes as a process of its own. The goals are 2 us for a decision and 1 s for that line, without
-Prefect; the exit code says whether they were met.
+line of the rollout guide takes as a process of its own. The goals are 2 us for a decision and 1 s for that line,
+without Prefect; the exit code says whether they were met.
 """
 
 from __future__ import annotations

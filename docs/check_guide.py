@@ -3,10 +3,10 @@
 
     python docs/check_guide.py [GUIDE]
 
-Without an argument it is `shared/rollout-guide.md` beside the repository; where there is no such file nothing is checked.
-Every block begins in an empty `REDO_HOME`. Python blocks run in a process of their own, bash blocks command by command
-with this Python first on the path. A curl line gets the address of a service put in front of its path; `export` lines
-must arrive in `redo config`; alert rules must be in deployments/monitoring/alerts.yml as they are. Where a command says
+Without an argument it is `shared/rollout-guide.md` beside the repository; where there is none, nothing is checked.
+Every block begins in an empty `REDO_HOME`. Python blocks run in a process of their own, bash blocks command by command,
+with this Python first on the path. A curl line gets the address of a service put in front of its path. `export` lines
+must arrive in `redo config`. Alert rules must be in deployments/monitoring/alerts.yml as they are. Where a command says
 what must be so afterwards, that is checked too. Exits with 1 if anything fails.
 """
 
@@ -21,13 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,6 +41,7 @@ _ADDRESS: Final = re.compile(r"http://\S+")
 _PATH: Final = re.compile(r"(?<=\s)/\S+")
 _SET_FLAG: Final = re.compile(r'^set_feature_flag\("([^"]+)", (True|False)\)', re.MULTILINE)
 _NOT_OURS: Final = ("REDO_", "LEDGER_", "ORCHESTRAT", "PREFECT_", "AWS_")
+_HEADING_WIDTH: Final = 26
 _TIME_S: Final = 300
 _START_S: Final = 60
 
@@ -136,7 +139,7 @@ class Bench:
             raise GuideError(f"exit code {done.returncode}\n{done.stdout}{done.stderr}".strip())
         return done.stdout
 
-    def redo(self, *words: str, **more: str) -> Any:
+    def redo(self, *words: str, **more: str) -> Any:  # noqa: ANN401 - JSON
         """What a `redo` command answers."""
         return json.loads(
             self.run(sys.executable, "-c", "from deployments.cli.main import main; main()", *words, **more)
@@ -169,32 +172,33 @@ class Bench:
 
 def check(block: Block, bench: Bench) -> Iterator[tuple[str, str]]:
     """Run a block. Yields each command with what went wrong, or nothing."""
-    match block.language:
-        case "python":
-            yield block.text, _tried(_check_python, block.text, bench)
-        case "yaml":
-            for rule in yaml.safe_load(block.text):
-                yield f"alert: {rule['alert']}", _tried(_check_rule, rule)
-        case "bash" if "export " in block.text:
-            for line in commands(block.text):
-                yield line, _tried(_check_export, line, bench)
-        case "bash" if "curl " in block.text:
-            try:
-                with bench.service() as address:
-                    for command in commands(block.text):
-                        yield command, _tried(_check_command, command, bench, address)
-            except GuideError as error:
-                yield block.text, str(error)
-        case "bash":
-            for command in commands(block.text):
-                yield command, _tried(_check_command, command, bench, "")
-        case other:
-            yield block.text, f"nobody knows how to check a block of {other or 'no language'}"
+    if block.language == "python":
+        yield block.text, _tried(partial(_check_python, block.text, bench))
+    elif block.language == "yaml":
+        for rule in yaml.safe_load(block.text):
+            yield f"alert: {rule['alert']}", _tried(partial(_check_rule, rule))
+    elif block.language == "bash":
+        yield from _check_bash(block.text, bench)
+    else:
+        yield block.text, f"nobody knows how to check a block of {block.language or 'no language'}"
 
 
-def _tried(attempt: Any, *arguments: Any) -> str:
+def _check_bash(text: str, bench: Bench) -> Iterator[tuple[str, str]]:
     try:
-        attempt(*arguments)
+        typed = tuple(commands(text))
+        with bench.service() if any(command.startswith("curl ") for command in typed) else nullcontext("") as address:
+            for command in typed:
+                attempt = partial(_check_command, command, bench, address)
+                if command.startswith("export "):
+                    attempt = partial(_check_export, command, bench)
+                yield command, _tried(attempt)
+    except GuideError as error:
+        yield text, str(error)
+
+
+def _tried(attempt: Callable[[], None]) -> str:
+    try:
+        attempt()
     except (GuideError, subprocess.TimeoutExpired) as error:
         return str(error)
     return ""
@@ -258,13 +262,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not guide.is_file():
         console.print(Text(f"{guide} is not there: nothing was checked"), soft_wrap=True)
         return 0
-    table = Table("block", "command", "result")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True)
+    table.add_column("block", no_wrap=True, width=_HEADING_WIDTH)
+    table.add_column("command", no_wrap=True, ratio=1)
+    table.add_column("result", no_wrap=True, width=len("result"))
     failures: list[Text] = []
     for number, block in enumerate(blocks(guide.read_text()), start=1):
         with tempfile.TemporaryDirectory() as home:
             for command, problem in check(block, Bench(Path(home))):
-                name = Text(f"{number} {block.heading}")
-                table.add_row(name, Text(_short(command)), Text("failed", "red") if problem else Text("works", "green"))
+                result = Text("failed", "red") if problem else Text("works", "green")
+                table.add_row(Text(f"{number:2} {block.heading}"), Text(_short(command)), result)
                 if problem:
                     failures.append(Text(f"\n{number} {block.heading}\n{command}\n\n{problem}"))
     console.print(table)

@@ -62,6 +62,15 @@ class Settings(BaseSettings):
     placement: Annotated[
         PlacementPolicy, Field(alias="REDO_PLACEMENT", description="Where the chosen passages stand.")
     ] = PlacementPolicy.BEST_FIRST
+    max_trace_bytes: Annotated[
+        int,
+        Field(
+            alias="LEDGER_MAX_TRACE_BYTES",
+            ge=1_000,
+            le=100_000_000,
+            description="Most bytes of one trace in the ledger. Read, and not enforced yet.",
+        ),
+    ] = 100_000
     chunk_size: Annotated[
         int, Field(alias="REDO_CHUNK_SIZE", ge=1, le=500, description="Queries that one task run works on.")
     ] = 100

@@ -26,7 +26,7 @@ from tasks.settings import Settings, load_settings
 
 
 def config(*, as_json: Json = False) -> None:
-    """Show every setting with its variable, the flags with their sources, and where the shared state is."""
+    """Show the settings, the flags, and where the state is."""
     settings, place = settings_as_dict(load_settings()), state_place()
     manager = guard()
     stale_because = manager.get_health_status()["stale_because"]

@@ -30,7 +30,7 @@ _WHO_WIDTH: Final = 23  # leaves 41 of 80 columns: the longest name of a flag, f
 
 @flags_app.command("list")
 def list_flags(*, as_json: Json = False) -> None:
-    """List the flags in force, with where each value comes from and its default."""
+    """List the flags in force, with sources and defaults."""
     manager = guard()
     stale_because = manager.get_health_status()["stale_because"]
     view = manager.flag_view()
@@ -47,7 +47,7 @@ def list_flags(*, as_json: Json = False) -> None:
 
 @flags_app.command("set")
 def set_flags(
-    assignments: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="Flags, with their new values.")],
+    assignments: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", help="Flags, with their new values.")],
     *,
     reason: Why = None,
     actor: Actor = None,

@@ -28,7 +28,7 @@ _BECAUSE: Final[Mapping[str, str]] = {
 
 
 def status(*, as_json: Json = False) -> None:
-    """Say whether REDO is active and why not: health, breakers, flags, and how fresh all of it is."""
+    """Say whether REDO is active, and if not, why."""
     report: dict[str, Any] = guard().get_health_status()
     place = state_place()
     if as_json:
@@ -50,7 +50,10 @@ def status(*, as_json: Json = False) -> None:
 
 
 def reset(*, reason: Why = None, actor: Actor = None, as_json: Json = False) -> None:
-    """Close the breakers and forget failures, findings and simulations, for all processes; flags stay as they are."""
+    """Close the breakers and forget failures, for everybody.
+
+    Findings of health checks and simulations end too. Flags and kill switches stay as they are.
+    """
     manager = guard()
     before: dict[str, Any] = manager.get_health_status()
     manager.reset(actor=actor, reason=reason)

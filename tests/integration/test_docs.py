@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from tasks.settings import Settings
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {"make test": "it is what runs this test"}
+SERVE = ".venv/bin/redo serve "
+"""What starts the service: it does not end, so a fixture runs it beside the others."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -25,19 +29,52 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def shell_commands(text: str) -> list[str]:
+    """The commands of a block, each in one line."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
 def commands(page: Path) -> list[str]:
     """The shell commands of a page, in their order."""
-    joined = (line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines())
-    return [line.strip() for line in joined if line.strip() and not line.lstrip().startswith("#")]
+    return [command for block in blocks(page, "bash") for command in shell_commands(block)]
+
+
+def steps(page: Path) -> Iterator[list[str]]:
+    """All that a page lets its reader run, in its order: shell commands and Python blocks, as words."""
+    text = page.read_text()
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            yield [sys.executable, "-c", block]
+        else:
+            yield from (["bash", "-c", command] for command in shell_commands(block))
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """An environment of its own for the commands of one page after the other."""
+    """An environment of its own for the commands of one page after the other. In it curl fails on an error."""
     home = tmp_path_factory.mktemp("docs")
+    (home / ".curlrc").write_text("fail-with-body\n")
     cleared = ("REDO_", "LEDGER_", "ORCHESTRAT", "PREFECT_", "AWS_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(cleared)}
-    return kept | {"REDO_HOME": str(home / "redo"), "PREFECT_HOME": str(home / "prefect"), "OUT": str(home)}
+    places = {"REDO_HOME": str(home / "redo"), "PREFECT_HOME": str(home / "prefect"), "CURL_HOME": str(home)}
+    return kept | places | {"OUT": str(home)}
+
+
+@pytest.fixture(scope="module")
+def served(shell: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """The environment while the service runs that the pages start, with its address as REDO_URL."""
+    (printed,) = {command for page in PAGES for command in commands(page) if command.startswith(SERVE)}
+    words = [*shlex.split(printed), "--port", "0"]
+    with subprocess.Popen(words, cwd=ROOT, env=shell, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = iter(process.stderr.readline, "")
+            address = next((found[0] for line in said if (found := re.search(r"http://\S+", line))), None)
+            assert address is not None, "the service did not start"
+            yield {**shell, "REDO_URL": address}
+        finally:
+            process.terminate()
 
 
 @pytest.mark.process
@@ -45,14 +82,15 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 @pytest.mark.skipif(
     not (ROOT / ".venv" / ".ready").exists(), reason="the commands use .venv, which `make install` makes"
 )
-def test_every_command_runs(shell: Mapping[str, str], tmp_path: Path) -> None:
+def test_every_command_runs(served: Mapping[str, str], tmp_path: Path) -> None:
     """Each command of each page exits with 0, in the order in which a reader types them."""
     written = tmp_path / "answers.parquet"
     for page in PAGES:
-        for command in commands(page):
-            if command not in NOT_RUN:
-                typed = ["bash", "-c", command.replace("answers.parquet", str(written))]
-                done = subprocess.run(typed, cwd=ROOT, env=shell, capture_output=True, text=True, check=False)
+        for words in steps(page):
+            command = words[-1]
+            if command not in NOT_RUN and not command.startswith(SERVE):
+                typed = [*words[:-1], command.replace("answers.parquet", str(written))]
+                done = subprocess.run(typed, cwd=ROOT, env=served, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout}\n{done.stderr}"
     assert written.exists()
 
