@@ -25,7 +25,6 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet tests
 
 fmt: $(READY)
 	$(BIN)/ruff check --fix .

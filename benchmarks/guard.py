@@ -120,7 +120,7 @@ def _ours() -> Mapping[str, Callable[[], object]]:
 
 def _peers() -> Mapping[str, Callable[[], object]]:
     """The same by others."""
-    import circuitbreaker  # type: ignore[import-untyped]  # noqa: PLC0415 - the environment comes first
+    import circuitbreaker  # noqa: PLC0415 - the environment comes first
     import interlock  # noqa: PLC0415
     import pybreaker  # noqa: PLC0415
     from openfeature import api  # noqa: PLC0415

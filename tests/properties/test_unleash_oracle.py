@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from yggdrasil_engine.engine import UnleashEngine  # type: ignore[import-untyped]
+from yggdrasil_engine.engine import UnleashEngine
 
 from core.flags import in_rollout
 
