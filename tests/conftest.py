@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in tuple(os.environ):
         if name.startswith((*_OURS, "PREFECT_")):
             del os.environ[name]
+    os.environ.pop("COLUMNS", None)  # of the terminal, or of xdist; a console would keep it for good
     os.environ.update(_PREFECT)
     os.environ.update(PREFECT_HOME=str(home / "prefect"), HOME=str(home), USERPROFILE=str(home))
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
