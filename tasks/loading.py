@@ -5,28 +5,26 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
-from core.adapters.bm25 import ensure_index, index_key
-from core.adapters.intake import read_passages, read_queries
-from core.adapters.quarantine import QuarantinedRecord, QuarantineFile
+from core.adapters.intake import read_queries
+from core.adapters.quarantine import QuarantineFile
 from core.clock import Clock
 from core.errors import BatchError
 from core.fallbacks import get_fallback_manager
-from core.model import Passage, Query
+from core.model import Query
 from core.records import query_record
 from ledger.location import parse_location
 from ledger.objects import download
-from tasks.run_folder import RunFolder, read_rows, write_rows
+from tasks.passage_index import passage_index
+from tasks.run_folder import RunFolder, write_rows
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import Settings
 from tasks.wiring import build_pipeline
-
-_PASSAGE_QUARANTINE = "quarantine.jsonl"
 
 
 def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunSpec:
@@ -97,7 +95,7 @@ def _taken_up(
         },
     )
     if passages is not None:  # indexes are a cache: this one may be gone, or have moved with REDO_HOME
-        with tempfile.TemporaryDirectory() as known, QuarantineFile(Path(known) / _PASSAGE_QUARANTINE) as quarantine:
+        with tempfile.TemporaryDirectory() as known, QuarantineFile(Path(known) / folder.quarantine.name) as quarantine:
             index = str(_index(passages, request, settings, quarantine))
         if index != spec.index:
             spec = replace(spec, index=index)
@@ -137,21 +135,8 @@ def _file_digest(path: Path) -> str:
 
 
 def _index(passages: Path, request: RunRequest, settings: Settings, quarantine: QuarantineFile) -> Path:
-    """The passage index, which keeps the records that could not be used beside it for the next run's report."""
     name = Path(str(request.passages)).name
-    before = quarantine.count
-
-    def build(making: Path) -> Iterator[Passage]:
-        yield from read_passages(passages, quarantine=quarantine, name=name)
-        if quarantine.count > before:
-            shutil.copyfile(quarantine.path, making / _PASSAGE_QUARANTINE)
-
-    index = ensure_index(settings.home_folder / "indexes", index_key(passages), build)
-    kept = index / _PASSAGE_QUARANTINE
-    if quarantine.count == before and kept.exists():  # an earlier run has read them
-        for row in read_rows(kept):
-            quarantine.add(QuarantinedRecord(**(row | {"file": name})))
-    return index
+    return passage_index(passages, home=settings.home_folder, name=name, quarantine=quarantine)
 
 
 def _lay_out(queries: Iterable[Query], folder: RunFolder, chunk_size: int) -> list[int]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from core.adapters.bm25 import ensure_index, index_key
-from core.adapters.intake import read_passages
 from core.adapters.quarantine import QuarantineFile
 from core.errors import InputError, RetrieverError
 from core.fallbacks import RedoFallbackManager
-from core.model import Passage
 from deployments.cli.config import settings_as_dict
 from deployments.cli.shared_state import state_place
 from deployments.service.answers import Answers
 from deployments.service.background import Job
 from deployments.service.services import Services
+from tasks.passage_index import passage_index as index_of
 from tasks.settings import Settings, load_settings, prepare_prefect_environment
 from tasks.wiring import build_pipeline, health_probes, metrics_recorder, surroundings
 
@@ -89,10 +85,4 @@ def passage_index(passages: Path, settings: Settings) -> Path:
     if not passages.is_file():
         raise InputError(f"--passages {passages}: there is no such file")
     with tempfile.TemporaryDirectory() as folder, QuarantineFile(Path(folder) / "quarantine.jsonl") as quarantine:
-
-        def build(making: Path) -> Iterator[Passage]:
-            yield from read_passages(passages, quarantine=quarantine)
-            if quarantine.count:
-                shutil.copyfile(quarantine.path, making / quarantine.path.name)
-
-        return ensure_index(settings.home_folder / "indexes", index_key(passages), build)
+        return index_of(passages, home=settings.home_folder, name=passages.name, quarantine=quarantine)
