@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from core.text import STOPWORDS, WORD, stem
 
 NEAR_COPY = 0.5
-"""From this similarity on, two passages go back to one text. On RAMDocs, edited copies lie above it, texts that
-only follow one template (census entries of two towns) below; docs/detection.md has the figures."""
+"""From this similarity on, two passages are taken to go back to one text. In one half of RAMDocs nearly all edited
+copies lay above it, and most texts that only follow one template (census entries of two towns) below."""
 
 NEAR_DUPLICATE = 0.9
 """From this similarity on, the second passage tells a reader nothing new."""

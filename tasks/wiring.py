@@ -110,8 +110,8 @@ def _pipeline(
         retrieval_limit=CallLimit(_RETRIEVALS, timeout_s),
     )
     pipeline.run([_FIRST], [FallbackDecision(Decision.REDO, Reason.ENABLED)])  # the first query pays for what is lazy
-    # What is loaded by now stays: Prefect alone is half a million objects, and each full collection of garbage would
-    # walk them, a pause of a quarter of a second within one query's 400 ms.
+    # What is loaded by now stays, and each full collection of garbage would walk it while some query waits.
+    # The decision docs/decisions/004 has the figures.
     gc.collect()
     gc.freeze()
     return pipeline if fault is None else replace(pipeline, detector=FaultyDetector(pipeline.detector, fault))

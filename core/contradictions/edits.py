@@ -1,7 +1,7 @@
 """One text, edited: a sentence that is another one with few words replaced.
 
-A rule's score is how often it was right on one half of the RAMDocs questions, rounded down; docs/detection.md has the
-figures.
+The scores are a judgement, made while reading what the rules found; docs/detection.md says how often all rules together
+are right.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Two texts about one subject: rules that compare what both state.
 
-Each rule looks for one kind of statement in both sentences and returns a `Finding` where they cannot both be right. A
-rule's score is how often it was right on one half of the RAMDocs questions and on the installed-docs batch, rounded
-down; docs/detection.md has the figures.
+Each rule looks for one kind of statement in both sentences and returns a `Finding` where they cannot both be right. The
+scores are a judgement, made while reading what the rules found; docs/detection.md says how often all rules together are
+right.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ class Sentence:
     def words(self) -> tuple[Word, ...]:
         """Its words in order, made anew for each caller.
 
-        Kept, they would be nine tenths of the objects of a process that has read a corpus, and each full collection of
-        garbage would walk them: pauses of a quarter of a second, within one query's 400 ms. Tuples of numbers and
-        strings are not walked.
+        Kept, each would be an object that every full collection of garbage walks, and those pauses fall into some
+        query's 400 ms. Tuples of numbers and strings are not walked. See docs/decisions/004.
         """
         pairs = zip(self.places[::2], self.places[1::2], strict=True)
         return tuple(Word(self.passage_text[start:end], start, end) for start, end in pairs)
