@@ -7,7 +7,9 @@ the query's share, and stops with what it has when the time is up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from core.clock import Deadline
@@ -62,8 +64,23 @@ class EvidenceOrderer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a store, as a listing tells of it.
+
+    Attributes:
+        key: where it is.
+        bytes: its size.
+        modified_at: when it was written, by the store's clock, in UTC.
+    """
+
+    key: str
+    bytes: int
+    modified_at: datetime
+
+
 class LedgerStore(Protocol):
-    """Keeps objects that are written once and never changed."""
+    """Keeps objects that are written once and never changed; only upkeep removes any."""
 
     @property
     def uri(self) -> str:
@@ -83,8 +100,12 @@ class LedgerStore(Protocol):
         """Return the object's bytes. Raises StoreError where there is none."""
         ...
 
-    def keys(self, prefix: str = "") -> Iterable[str]:
-        """All keys that begin with `prefix`, sorted."""
+    def objects(self, prefix: str = "") -> Sequence[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, sorted by key. Raises StoreError where the store is none."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error. Raises StoreError where it cannot be removed."""
         ...
 
 

@@ -7,9 +7,11 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import StoreError, TransientStoreError
+from core.ports import ObjectInfo
 from ledger.location import is_inside
 
 _TEMPORARY = ".redo-tmp"
@@ -61,13 +63,30 @@ class LocalLedgerStore:
         with reported(path):
             return path.read_bytes()
 
-    def keys(self, prefix: str = "") -> Sequence[str]:
-        """All keys that begin with `prefix`, sorted; none where the folder does not exist yet."""
+    def objects(self, prefix: str = "") -> Sequence[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, sorted; none where the folder does not exist yet."""
         top = self._folder / prefix.rpartition("/")[0]
         with reported(top):
-            files = [path for path in top.rglob("*") if not path.name.endswith(_TEMPORARY) and path.is_file()]
-        found = (path.relative_to(self._folder).as_posix() for path in files)
-        return sorted(key for key in found if key.startswith(prefix))
+            return sorted(
+                (found for path in top.rglob("*") if (found := self._object(path, prefix)) is not None),
+                key=lambda found: found.key,
+            )
+
+    def _object(self, path: Path, prefix: str) -> ObjectInfo | None:
+        key = path.relative_to(self._folder).as_posix()
+        if not key.startswith(prefix) or path.name.endswith(_TEMPORARY) or not path.is_file():
+            return None
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # deleted since it was listed
+            return None
+        return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error. Raises StoreError where it cannot be removed."""
+        path = self._path(key)
+        with reported(path):
+            path.unlink(missing_ok=True)
 
     def ping(self) -> None:
         """Raise StoreError where the folder is none; one that does not exist yet is an empty store."""

@@ -18,6 +18,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from core.errors import ConfigError, StoreError, TransientStoreError
+from core.ports import ObjectInfo
 from ledger.location import S3Location, is_inside
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -106,15 +107,27 @@ class S3LedgerStore:
         except (BaseError, OSError) as error:
             raise store_error(error, name) from None
 
-    def keys(self, prefix: str = "") -> Sequence[str]:
-        """All keys that begin with `prefix`, sorted. Raises StoreError, also where there is no bucket."""
+    def objects(self, prefix: str = "") -> Sequence[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, sorted. Raises StoreError, also where there is no bucket."""
         folder, slash, _ = prefix.rpartition("/")
         try:
             pages = obstore.list(self._bucket, prefix=folder + slash)
-            found = [entry["path"] for page in pages for entry in page]
+            found = [
+                ObjectInfo(entry["path"], entry["size"], entry["last_modified"]) for page in pages for entry in page
+            ]
         except (BaseError, OSError) as error:
             raise store_error(error, self.uri) from None
-        return sorted(key for key in found if key.startswith(prefix))
+        return sorted((entry for entry in found if entry.key.startswith(prefix)), key=lambda entry: entry.key)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error. Raises StoreError where it cannot be removed."""
+        name = self._name(key)
+        try:
+            obstore.delete(self._bucket, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise store_error(error, name) from None
 
     def ping(self) -> None:
         """Ask the store for one page of keys. Raises StoreError where it does not answer, or not us."""

@@ -16,6 +16,7 @@ from core.fallbacks.config import FallbackConfig
 from core.flags import FlagValue, KillSwitches, environment_flags
 from core.pipeline import PipelineConfig
 from core.placement import PlacementPolicy
+from ledger.level import Level
 from ledger.location import parse_location
 
 PREFECT_DEFAULTS = {
@@ -68,9 +69,47 @@ class Settings(BaseSettings):
             alias="LEDGER_MAX_TRACE_BYTES",
             ge=1_000,
             le=100_000_000,
-            description="Most bytes of one trace in the ledger. Read, and not enforced yet.",
+            description="Most bytes of one trace in the ledger, as canonical JSON; a longer one is shortened.",
         ),
     ] = 100_000
+    ledger_level: Annotated[
+        Level,
+        Field(
+            alias="LEDGER_LEVEL",
+            description="What the ledger keeps: full, min (no passage text), or off. Errors, fallbacks, late answers and "
+            "conflicts are kept in full at min too.",
+        ),
+    ] = Level.FULL
+    ledger_sample_rate: Annotated[
+        float,
+        Field(
+            alias="LEDGER_SAMPLE_RATE",
+            ge=0,
+            le=1,
+            description="Share of the traces kept in full at level full, chosen by a hash; the others are kept as at min.",
+        ),
+    ] = 1.0
+    ledger_redact: Annotated[
+        str,
+        Field(
+            alias="LEDGER_REDACT",
+            description="What is masked in the ledger: names of patterns, separated by commas, or none.",
+        ),
+    ] = "email,card,key"
+    ledger_redact_file: Annotated[
+        Path | None,
+        Field(
+            alias="LEDGER_REDACT_FILE", description="TOML file of more patterns to mask: name = 'regular expression'."
+        ),
+    ] = None
+    spool_max_bytes: Annotated[
+        int,
+        Field(
+            alias="LEDGER_SPOOL_MAX_BYTES",
+            ge=1_000_000,
+            description="Most bytes of traces that wait in REDO_HOME for the ledger; more are refused, and counted.",
+        ),
+    ] = 5_000_000_000
     chunk_size: Annotated[
         int, Field(alias="REDO_CHUNK_SIZE", ge=1, le=500, description="Queries that one task run works on.")
     ] = 100

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,36 +21,9 @@ from core.ports import LedgerStore
 from ledger.local import LocalLedgerStore, reported
 from ledger.objects import download, open_store, upload
 from ledger.s3 import store_error
+from tests.memory_ledger import MemoryLedgerStore
 
 KEY = "traces/dt=2026-03-01/batch-1-00000-0123456789abcdef.parquet"
-
-
-class MemoryLedgerStore:
-    """A `LedgerStore` in a dict."""
-
-    def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def uri(self) -> str:
-        """Where it is."""
-        return "memory"
-
-    def append(self, key: str, payload: bytes) -> bool:
-        """Create the object once."""
-        with self._lock:
-            return self._objects.setdefault(key, payload) is payload
-
-    def read(self, key: str) -> bytes:
-        """Return the object."""
-        if key not in self._objects:
-            raise StoreError(f"memory: no {key}")
-        return self._objects[key]
-
-    def keys(self, prefix: str = "") -> list[str]:
-        """Sorted keys with the prefix."""
-        return sorted(key for key in self._objects if key.startswith(prefix))
 
 
 @pytest.fixture(params=["memory", "local", "s3", "s3 without prefix"])
@@ -63,8 +37,31 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerStore:
     return open_store(f"s3://{bucket}/some/pre fix" if request.param == "s3" else f"s3://{bucket}")
 
 
+def keys_of(store: LedgerStore, prefix: str = "") -> list[str]:
+    """The keys that a listing tells of, in its order."""
+    return [found.key for found in store.objects(prefix)]
+
+
 class TestEveryStore:
     """The port's promises."""
+
+    def test_a_listing_tells_size_and_time(self, store: LedgerStore) -> None:
+        """An object is listed with the bytes that it has, and with a time in UTC that is near now."""
+        store.append(KEY, b"x" * 1234)
+        (found,) = store.objects("traces/")
+        assert (found.key, found.bytes) == (KEY, 1234)
+        assert abs(found.modified_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+    def test_a_deleted_object_is_gone_and_its_key_is_free(self, store: LedgerStore) -> None:
+        """After `delete` neither a listing nor `read` finds it, a second `delete` is no error, and it can be created."""
+        store.append(KEY, b"first")
+        store.append(KEY + "2", b"other")
+        store.delete(KEY)
+        store.delete(KEY)
+        assert keys_of(store) == [KEY + "2"]
+        with pytest.raises(StoreError, match="no such object"):
+            store.read(KEY)
+        assert store.append(KEY, b"second")
 
     def test_an_object_is_read_back(self, store: LedgerStore) -> None:
         """What was appended is what `read` returns, byte by byte, and an empty object is one too."""
@@ -98,15 +95,15 @@ class TestEveryStore:
         keys = ["traces/dt=2026-03-02/b", "traces/dt=2026-03-01/b", "traces/dt=2026-03-01/a~", "traces2/a", "other"]
         for key in keys:
             store.append(key, b"x")
-        assert list(store.keys()) == sorted(keys)
-        assert list(store.keys("traces/dt=2026-03-01/")) == ["traces/dt=2026-03-01/a~", "traces/dt=2026-03-01/b"]
-        assert list(store.keys("traces/dt=2026-03-0")) == sorted(keys[:3])
-        assert list(store.keys("traces")) == sorted(keys[:4])
-        assert list(store.keys("no such")) == []
+        assert keys_of(store) == sorted(keys)
+        assert keys_of(store, "traces/dt=2026-03-01/") == ["traces/dt=2026-03-01/a~", "traces/dt=2026-03-01/b"]
+        assert keys_of(store, "traces/dt=2026-03-0") == sorted(keys[:3])
+        assert keys_of(store, "traces") == sorted(keys[:4])
+        assert keys_of(store, "no such") == []
 
     def test_an_empty_store_has_no_keys(self, store: LedgerStore) -> None:
         """Listing before the first write is no error."""
-        assert list(store.keys("traces/")) == []
+        assert keys_of(store, "traces/") == []
 
     def test_a_missing_object_is_an_error_for_good(self, store: LedgerStore) -> None:
         """Reading a key that nobody wrote raises StoreError, and none that invites to try again."""
@@ -158,7 +155,7 @@ class TestPlaces:
             download(f"{uri}/file", target)
         assert target.read_bytes() == b"second"
         assert list(target.parent.iterdir()) == [target]
-        assert list(open_store(uri).keys()) == ["file"]
+        assert keys_of(open_store(uri)) == ["file"]
 
     def test_a_missing_object_leaves_no_file(self, uri: str, tmp_path: Path) -> None:
         """A download that fails raises StoreError with the object's name and makes no file."""
@@ -205,7 +202,7 @@ class TestLocalFolder:
         store = LocalLedgerStore(tmp_path)
         store.append("traces/a", b"x")
         (tmp_path / "traces" / ".0123.redo-tmp").write_bytes(b"half")
-        assert list(store.keys()) == ["traces/a"]
+        assert keys_of(store) == ["traces/a"]
 
     def test_a_full_disk_may_be_emptied(self, tmp_path: Path) -> None:
         """No space is transient; a file system that is read-only is not."""
@@ -283,7 +280,7 @@ def point_to(patch: pytest.MonkeyPatch, port: int) -> None:
 def everything_fails(store: LedgerStore) -> list[StoreError]:
     """The errors of all three verbs."""
     errors = []
-    for call in (lambda: store.append(KEY, b"x"), lambda: store.read(KEY), lambda: list(store.keys("traces/"))):
+    for call in (lambda: store.append(KEY, b"x"), lambda: store.read(KEY), lambda: keys_of(store, "traces/")):
         with pytest.raises(StoreError) as raised:
             call()
         errors.append(raised.value)
