@@ -4,7 +4,7 @@
     manifests/dt=2026-11-25/<batch>-<chunk>-<digest>.json       the commit of that one object, at the same name
     checkpoints/00000001.json                                   what was rewritten since; the highest number holds
 
-A reader lists manifests and traces, reads the newest checkpoint, and knows what counts: it opens no manifest. Everything
+A reader lists manifests and traces, reads the newest checkpoint, and knows what counts: it opens no manifest. All of it
 is created once (`If-None-Match: *`), so a name that is taken is an answer: the chunk is committed, or somebody else has
 written that checkpoint first.
 """

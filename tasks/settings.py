@@ -76,8 +76,8 @@ class Settings(BaseSettings):
         Level,
         Field(
             alias="LEDGER_LEVEL",
-            description="What the ledger keeps: full, min (no passage text), or off. Errors, fallbacks, late answers and "
-            "conflicts are kept in full at min too.",
+            description="What the ledger keeps: full, min (no passage text), or off. Errors, fallbacks, late answers and"
+            " conflicts are kept in full at min too.",
         ),
     ] = Level.FULL
     ledger_sample_rate: Annotated[
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
             alias="LEDGER_SAMPLE_RATE",
             ge=0,
             le=1,
-            description="Share of the traces kept in full at level full, chosen by a hash; the others are kept as at min.",
+            description="Share of the traces kept in full at level full, chosen by a hash; the others as at min.",
         ),
     ] = 1.0
     ledger_redact: Annotated[

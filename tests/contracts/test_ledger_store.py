@@ -53,7 +53,7 @@ class TestEveryStore:
         assert abs(found.modified_at - datetime.now(UTC)) < timedelta(minutes=5)
 
     def test_a_deleted_object_is_gone_and_its_key_is_free(self, store: LedgerStore) -> None:
-        """After `delete` neither a listing nor `read` finds it, a second `delete` is no error, and it can be created."""
+        """After `delete` neither a listing nor `read` finds it, a second one is no error, and it can be created."""
         store.append(KEY, b"first")
         store.append(KEY + "2", b"other")
         store.delete(KEY)
