@@ -76,8 +76,8 @@ class Settings(BaseSettings):
         Level,
         Field(
             alias="LEDGER_LEVEL",
-            description="What the ledger keeps: full, min (no passage text), or off. Errors, fallbacks, late answers and"
-            " conflicts are kept in full at min too.",
+            description="What the ledger keeps: full, min (no passage text), or off. Errors, fallbacks, late answers"
+            " and conflicts are kept in full at min too.",
         ),
     ] = Level.FULL
     ledger_sample_rate: Annotated[
