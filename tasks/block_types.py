@@ -20,6 +20,8 @@ from pydantic import AfterValidator, Field, field_validator
 from core.digest import canonical_json
 from core.errors import FlagError
 from core.flags import DEFINITIONS, LEDGER_ENABLED, REDO_ENABLED, ROLLOUT_PERCENTAGE, FlagValue, parse_flag
+from core.rollout.description import headline_of_stored
+from core.rollout.state import ROLLOUT
 
 KILLED: Final = "killed"
 """Key of the stored flags that turns everything off."""
@@ -119,6 +121,13 @@ class RedoFlags(StateBlock):
             description=f"{DEFINITIONS[ROLLOUT_PERCENTAGE].description} 0 to 100, at most three decimals.",
         ),
     ] = None
+    rollout: Annotated[
+        str,
+        Field(
+            title="Rollout",
+            description="Where the rollout stands. REDO fills this in: only `redo rollout` changes it.",
+        ),
+    ] = ""
     other: Annotated[
         _JsonObject, Field(title="Other", description="What else is stored with the flags, as a JSON object.")
     ] = Field(default_factory=dict)
@@ -141,6 +150,7 @@ class RedoFlags(StateBlock):
     def fields_of(cls, value: Mapping[str, object]) -> dict[str, object]:
         """See `StateBlock.fields_of`. A value that its flag cannot take is shown under `other`."""
         other = dict(value)
+        rollout = headline_of_stored(other.pop(ROLLOUT, None))
         killed = other.pop(KILLED) if isinstance(value.get(KILLED), bool) else False
         flags: dict[str, FlagValue] = {}
         for name in DEFINITIONS.keys() & other.keys():
@@ -154,12 +164,18 @@ class RedoFlags(StateBlock):
             "redo_enabled": _switch(flags.get(REDO_ENABLED)),
             "ledger_enabled": _switch(flags.get(LEDGER_ENABLED)),
             "rollout_percentage": flags.get(ROLLOUT_PERCENTAGE),
+            "rollout": rollout,
             "other": other,
         }
 
     def shown_value(self) -> dict[str, object]:
-        """See `StateBlock.shown_value`. `killed` is always in it. The fields are stronger than `other`."""
+        """See `StateBlock.shown_value`. `killed` is always in it. The fields are stronger than `other`.
+
+        The rollout is never in it, not even from `other`: an edit would change it without an event. So it stays as it
+        is stored, whatever else is edited.
+        """
         value: dict[str, object] = {KILLED: False, **self.other}
+        value.pop(ROLLOUT, None)
         if self.killed:
             value[KILLED] = True
         for name, switch in ((REDO_ENABLED, self.redo_enabled), (LEDGER_ENABLED, self.ledger_enabled)):

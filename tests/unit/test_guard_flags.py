@@ -64,11 +64,12 @@ class TestStoredForm:
 
     def test_what_is_not_known_is_carried_along(self) -> None:
         """A newer REDO may have written more; no change loses it."""
-        newer = {"flag.of.tomorrow": 3, "overrides": [], "killed": False}
+        newer: dict[str, object] = {"flag.of.tomorrow": 3, "rollout": {"step": 2}, "overrides": [], "killed": False}
         stored = with_killed(
             with_override(with_values(newer, ON), override("ledger.enabled", value=True), now=NOW), killed=True
         )
-        assert stored["flag.of.tomorrow"] == 3
+        assert (stored["flag.of.tomorrow"], stored["rollout"]) == (3, {"step": 2})
+        assert without_override(newer, flag="ledger.enabled", key=None, now=NOW)["rollout"] == {"step": 2}
         assert "flag.of.tomorrow" not in StoredFlags.from_dict(newer).values
 
     def test_changes_leave_their_input_alone(self) -> None:
