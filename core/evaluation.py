@@ -89,6 +89,11 @@ def evaluate(outcomes: Iterable[Outcome], labels: Mapping[str, QueryLabels]) -> 
     )
 
 
+def query_quality(outcome: Outcome, labels: QueryLabels) -> tuple[float | None, float | None]:
+    """Recall of correct passages and share of misinformation of one query; `None` where it has no such labels."""
+    return _recall_correct(outcome, labels), _misinfo_share(outcome, labels)
+
+
 def _with(labels: QueryLabels, kind: LabelKind) -> set[str]:
     return {passage_id for passage_id, label in labels.items() if label is kind}
 

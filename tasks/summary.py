@@ -12,14 +12,19 @@ import numpy as np
 
 from core.adapters.intake import read_labels
 from core.adapters.quarantine import QuarantineFile
-from core.evaluation import Outcome, evaluate, labels_by_query
+from core.clock import Clock
+from core.evaluation import Outcome, QueryLabels, evaluate, labels_by_query
 from core.model import Decision
 from core.trace import Arm
 from ledger.location import parse_location
 from ledger.objects import download
+from ledger.spool import SetAside
+from tasks.decision_table import write_decision_table
 from tasks.output_files import write_output
 from tasks.run_folder import ChunkFolder, RunFolder, read_json, read_rows, write_json
 from tasks.run_spec import RunRequest, RunSpec
+from tasks.settings import load_settings
+from tasks.wiring import CLOCK, trace_spool
 
 _DISPUTED = 5
 
@@ -43,12 +48,13 @@ class Summary:
         disputed: ids of the first traces with a contradiction, to look at; a query id may be in many batches.
         errors: the most common errors that REDO fell back on, with their counts.
         output: where the output is.
-        ledger: where the ledger is and how many rows it has of this batch; rows not yet taken are `pending`, and
-            `error` says why.
+        ledger: where the ledger is and how many rows it has of this batch. `pending` rows wait in the spool, and
+            `error` says why; `refused` ones were lost, for want of room, and `quarantined` ones were set aside.
         quality: the measures of each arm that ran, where labels were given.
         resumed: how many chunks an earlier run had done.
         chunks: how many chunks there are.
         run_folder: where the run's files are.
+        notes: what else the one who started the run should know, a sentence each.
     """
 
     batch_id: str
@@ -71,23 +77,28 @@ class Summary:
     resumed: int
     chunks: int
     run_folder: str
+    notes: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON values; `quarantined` is the total, `quarantined_by_kind` its parts."""
         record = asdict(self)
+        record["notes"] = list(self.notes)
         record["quarantined_by_kind"] = dict(self.quarantined)
         record["quarantined"] = sum(self.quarantined.values())
         return record
 
 
-def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int, ledger_error: str | None = None) -> Summary:
-    """Put the output together and count. Labels, where given, are read here and nowhere else.
+def finish_run(
+    folder: RunFolder, request: RunRequest, *, resumed: int, ledger_error: str | None = None, clock: Clock = CLOCK
+) -> Summary:
+    """Put the output together, count, and write the rows that the gates read. Labels are read here and nowhere else.
 
     Args:
         folder: the batch's folder.
         request: says where the output goes, and where the labels are.
         resumed: how many chunks an earlier run had done.
         ledger_error: why the ledger did not take all traces of this run.
+        clock: says when the run ended.
 
     Raises:
         BatchError: the labels file cannot be used.
@@ -101,9 +112,11 @@ def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int, ledger_e
         for row in read_rows(chunk.decisions):
             count.add(row)
     quarantined = dict(spec.quarantined)
-    quality = None
+    quality, labels = None, dict[str, QueryLabels]()
     if request.labels is not None:
-        quality, quarantined["label"] = _quality(request.labels, folder, chunks)
+        labels, quarantined["label"] = _labels(request.labels, folder)
+        quality = _quality(labels, chunks)
+    write_decision_table(folder.decisions, chunks, spec, labels=labels, finished_at=clock.utc_now())
     summary = Summary(
         batch_id=spec.batch_id,
         queries=spec.queries,
@@ -125,6 +138,7 @@ def finish_run(folder: RunFolder, request: RunRequest, *, resumed: int, ledger_e
         resumed=resumed,
         chunks=spec.chunks,
         run_folder=str(folder.path),
+        notes=notes_of(spec, request),
     )
     write_json(folder.summary, summary.as_dict())
     return summary
@@ -138,10 +152,36 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), found, strict=True)}
 
 
+def notes_of(spec: RunSpec, request: RunRequest) -> tuple[str, ...]:
+    """What the one who started the run should know before it is over, a sentence each."""
+    if request.ledger is None or spec.ledger is not None:
+        return ()
+    how = "--shadow or --flag ledger.enabled=true turns it on, unless LEDGER_LEVEL is off"
+    return (f"--ledger {request.ledger} is not used: the ledger is off for this run; {how}",)
+
+
 def _ledger(spec: RunSpec, folder: RunFolder, error: str | None) -> dict[str, object]:
-    stored = [folder.chunk(number).stored for number in range(spec.chunks)]
-    rows = sum(read_json(path)["rows"] for path in stored if path.exists())
-    return {"uri": spec.ledger, "rows": rows, "pending": spec.queries - rows, "error": error}
+    rows, refused, quarantined = 0, 0, 0
+    aside = {
+        (item.ledger, item.key)
+        for item in trace_spool(load_settings()).quarantined()
+        if item.kind is not SetAside.ANOTHER_ATTEMPT
+    }
+    for chunk in (folder.chunk(number) for number in range(spec.chunks)):
+        if chunk.stored.exists():
+            rows += read_json(chunk.stored)["rows"]
+        elif chunk.done.exists():
+            report = read_json(chunk.done)
+            refused += report["queries"] if report["refused"] is not None else 0
+            quarantined += report["queries"] if (spec.ledger, report["ledger_key"]) in aside else 0
+    return {
+        "uri": spec.ledger,
+        "rows": rows,
+        "pending": spec.queries - rows - refused - quarantined,
+        "refused": refused,
+        "quarantined": quarantined,
+        "error": error,
+    }
 
 
 class _Count:
@@ -172,20 +212,25 @@ class _Count:
             self.errors[row["error"]] += 1
 
 
-def _quality(place: str, folder: RunFolder, chunks: Sequence[ChunkFolder]) -> tuple[dict[str, object], int]:
-    """The measures of each arm that ran, and how many labels could not be used."""
+def _labels(place: str, folder: RunFolder) -> tuple[dict[str, QueryLabels], int]:
+    """The labels by query, and how many could not be used."""
     path = parse_location(place)
     if not isinstance(path, Path):
         path = folder.input("labels", place)
         download(place, path)
     with QuarantineFile(folder.path / "quarantine-labels.jsonl") as quarantine:
         labels = labels_by_query(read_labels(path, quarantine=quarantine, name=Path(place).name))
+    return dict(labels), quarantine.count
+
+
+def _quality(labels: Mapping[str, QueryLabels], chunks: Sequence[ChunkFolder]) -> dict[str, object]:
+    """The measures of each arm that ran."""
     quality: dict[str, object] = {}
     for arm in (Arm.LEGACY, Arm.REDO):
         outcomes = list(_outcomes(chunks, arm, labels))
         if outcomes:
             quality[arm.value] = asdict(evaluate(outcomes, labels))
-    return quality, quarantine.count
+    return quality
 
 
 def _outcomes(chunks: Sequence[ChunkFolder], arm: Arm, labels: Mapping[str, object]) -> Iterator[Outcome]:

@@ -24,6 +24,11 @@ def decision(query_id: str, **change: Any) -> dict[str, Any]:
         "trace_id": f"trace-of-{query_id}",
         "decision": "redo",
         "reason": "ENABLED",
+        "guard_decision": "redo",
+        "guard_reason": "ENABLED",
+        "bucket": 7,
+        "shadow": False,
+        "key_hash": "hash-of-a-session",
         "latency_ms": 2.0,
         "deadline_hit": False,
         "error": None,
@@ -75,13 +80,18 @@ def folder(redo_home: Path) -> RunFolder:
         quarantined={"passage": 1, "query": 2},
         started_at="2026-03-01T08:00:00+00:00",
         code_version="0.1.0",
+        rollout={"phase": "gradual", "attempt": 2, "step": 1, "percentage": 10},
     ).save(folder.spec)
     for number, rows in enumerate(CHUNKS):
         chunk = folder.chunk(number)
+        write_rows(chunk.queries, ({"query_id": row["query_id"], "text": "How long is it?"} for row in rows))
         write_rows(chunk.decisions, rows)
         write_rows(chunk.output, ({"query_id": row["query_id"]} for row in rows))
     write_json(folder.chunk(0).stored, {"key": "k", "rows": 2, "created": True})
     return folder
+
+
+NONE = {"refused": 0, "quarantined": 0}
 
 
 def finish(folder: RunFolder, **asked: Any) -> Summary:
@@ -128,11 +138,27 @@ def test_the_output_is_put_together(folder: RunFolder, tmp_path: Path) -> None:
     assert elsewhere.read_bytes() == folder.output.read_bytes()
 
 
+def test_the_ledger_says_what_is_lost(folder: RunFolder) -> None:
+    """Traces that found no room are counted as refused, those that the ledger will never take as quarantined."""
+    write_json(folder.chunk(1).done, {"queries": 2, "ledger_key": "k-1", "refused": "no room"})
+    assert finish(folder).ledger == {"uri": "s3://bucket/ledger", "rows": 2, "pending": 0, **NONE, "error": None} | {
+        "refused": 2
+    }
+    write_json(folder.chunk(1).done, {"queries": 2, "ledger_key": "k-1", "refused": None})
+    for kind, quarantined in (("another_attempt", 0), ("other_content", 2)):
+        note = {"name": kind, "kind": kind, "reason": "why", "rows": 2, "at": "2026-03-01T08:00:00+00:00"}
+        where = {"ledger": "s3://bucket/ledger", "key": "k-1"}
+        write_json(folder.path.parents[1] / "spool" / "quarantine" / f"{kind}.json", note | where)
+        found = finish(folder).ledger
+        assert found is not None
+        assert (found["quarantined"], found["pending"]) == (quarantined, 2 - quarantined)
+
+
 def test_the_ledger_says_what_is_pending(folder: RunFolder) -> None:
     """Rows that it acknowledged, rows that wait here, and why they do."""
     request = RunRequest(batch_id="batch-1", queries="queries.jsonl")
     summary = finish_run(folder, request, resumed=0, ledger_error="no bucket")
-    assert summary.ledger == {"uri": "s3://bucket/ledger", "rows": 2, "pending": 2, "error": "no bucket"}
+    assert summary.ledger == {"uri": "s3://bucket/ledger", "rows": 2, "pending": 2, **NONE, "error": "no bucket"}
 
 
 def test_the_printed_object(folder: RunFolder) -> None:
@@ -186,7 +212,8 @@ def test_quality_of_both_arms(folder: RunFolder, labels: Path) -> None:
 def test_an_arm_that_did_not_run_is_not_measured(folder: RunFolder, labels: Path) -> None:
     """Without a selection of REDO there is no quality of REDO."""
     for number in (0, 1):
-        write_rows(folder.chunk(number).decisions, [decision(f"q-{number + 1}", redo=None)])
+        rows = [decision(f"q-{2 * number + place}", redo=None) for place in (1, 2)]
+        write_rows(folder.chunk(number).decisions, rows)
     quality = finish(folder, labels=str(labels)).quality
     assert quality is not None
     assert set(quality) == {"legacy"}
