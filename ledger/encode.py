@@ -1,7 +1,8 @@
 """Traces of one chunk as the bytes of one Parquet file, and the key that the file gets.
 
 The same traces of the same run give the same bytes and the same key, so a task that is run again writes nothing twice.
-Columns are built one by one, nested ones as flat child columns with offsets: no row is ever a dict.
+Each trace becomes a row (`ledger.rows`), with its secrets masked and no longer than it may be, and the rows become
+columns, nested ones as flat child columns with offsets: no element is ever a dict.
 """
 
 from __future__ import annotations
@@ -11,25 +12,46 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import cast
+from itertools import accumulate, chain
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.digest import canonical_json, content_digest, text_digest
 from core.errors import BatchError
-from core.model import Ambiguity, Claim, Contradiction, Evidence, Exclusion, Passage, ScoredPassage, Selection
-from core.trace import Arm, QueryResult, Trace, input_digest, passage_digest, trace_id
+from core.model import Selection
+from core.trace import Arm, QueryResult, input_digest, trace_id
+from ledger.level import Level
+from ledger.policy import TracePolicy
+from ledger.rows import (
+    SIZES,
+    TABLES,
+    Evaluation,
+    Row,
+    Shared,
+    Table,
+    Texts,
+    conflicts_table,
+    documents_table,
+    evaluations_table,
+    length_of,
+    stages_table,
+)
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
+from ledger.truncation import shorten
+
+__all__ = ["Evaluation", "RunIdentity", "TracePolicy", "encode_traces", "keyed_hash", "object_key", "trace_ids"]
 
 _BATCH_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 # Texts repeat from query to query, and a dictionary stores each once. Arrow gives a dictionary up at 1 MiB; a chunk's
-# texts are more than that.
+# texts are more than that. What never repeats is smaller, and written faster, without one.
 _DICTIONARY_BYTES = 32 * 1024 * 1024
+_NO_DICTIONARY: Final = frozenset({"trace_id", "query_id", "input_digest", "query_text", "query_sha256", "error"})
 _ZSTD_LEVEL = 3
 
-_Row = tuple[object, ...]
+_EMPTY: Final[Mapping[str, Sequence[Evaluation]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +69,10 @@ class RunIdentity:
         flags: the flags of the run, by name.
         rollout_percentage: share of keys that get REDO, 0 to 100; `None` where no rollout is on.
         hash_key: secret that session and user ids are hashed with. The plain ids never reach the ledger.
+        phase: phase of the rollout; `None` where none is on.
+        phase_attempt: which attempt at that phase, from 1.
+        breaker_state: state of the orchestrator's breaker when the chunk was begun: closed, open or half_open.
+        pipeline: what the pipeline is told, as JSON can hold it: what a replay needs beside the row.
     """
 
     batch_id: str
@@ -59,6 +85,10 @@ class RunIdentity:
     flags: Mapping[str, object]
     rollout_percentage: float | None
     hash_key: bytes = field(repr=False)
+    phase: str | None = None
+    phase_attempt: int | None = None
+    breaker_state: str | None = None
+    pipeline: Mapping[str, object] | None = None
 
 
 def keyed_hash(value: str, *, key: bytes) -> str:
@@ -91,8 +121,15 @@ def object_key(batch_id: str, chunk_index: int, trace_ids: Sequence[str], dt: da
     return f"traces/dt={dt.isoformat()}/{batch_id}-{chunk_index:05d}-{digest}.parquet"
 
 
-def encode_traces(results: Sequence[QueryResult], *, run: RunIdentity, recorded_at: datetime) -> bytes:
-    """Build a Parquet file in memory, with one row a result, at content level full.
+def encode_traces(
+    results: Sequence[QueryResult],
+    *,
+    run: RunIdentity,
+    recorded_at: datetime,
+    policy: TracePolicy | None = None,
+    evaluations: Mapping[str, Sequence[Evaluation]] | None = None,
+) -> bytes:
+    """Build a Parquet file in memory, with one row a result.
 
     `documents` and `conflicts` describe the selection of one arm, named in `selection_arm`: REDO's where it ran.
 
@@ -100,70 +137,122 @@ def encode_traces(results: Sequence[QueryResult], *, run: RunIdentity, recorded_
         results: the chunk's results, in their order.
         run: what they share.
         recorded_at: when the rows are written.
+        policy: what of a trace is kept; without one all of it, with what `TracePolicy()` masks and how long it may be.
+        evaluations: scores of the answers, by query id.
 
     Returns:
         The file's bytes; the same arguments give the same bytes.
+
+    Raises:
+        ValueError: the policy's level is off: nothing is to be encoded then.
     """
-    columns = _columns(results, run=run, recorded_at=recorded_at)
-    arrays = [_array(columns.get(column.name, (None,) * len(results)), column.type) for column in FILE_SCHEMA]
+    rows = trace_rows(results, run=run, recorded_at=recorded_at, policy=policy, evaluations=evaluations)
+    arrays = _arrays(rows)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_arrays(arrays, schema=FILE_SCHEMA),
-        sink,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        dictionary_pagesize_limit=_DICTIONARY_BYTES,
-        # Least and greatest passage text help no reader and cost room.
-        write_statistics=[column.name for column in FILE_SCHEMA if not pa.types.is_nested(column.type)],
-        store_schema=False,
-    )
+    pq.write_table(pa.Table.from_arrays(arrays, schema=FILE_SCHEMA), sink, **WRITE_OPTIONS)
     return bytes(sink.getvalue())
 
 
-def _columns(results: Sequence[QueryResult], *, run: RunIdentity, recorded_at: datetime) -> dict[str, Sequence[object]]:
-    """All columns that this level fills; a name that is missing here is null in every row."""
-    traces = [result.trace for result in results]
-    described = [_described_selection(result) for result in results]
-    shared: dict[str, object] = {
+def trace_rows(
+    results: Sequence[QueryResult],
+    *,
+    run: RunIdentity,
+    recorded_at: datetime,
+    policy: TracePolicy | None = None,
+    evaluations: Mapping[str, Sequence[Evaluation]] | None = None,
+) -> list[Row]:
+    """The rows that `encode_traces` writes, masked and shortened; arguments and errors as there."""
+    policy = policy or TracePolicy()
+    if policy.level is Level.OFF:
+        raise ValueError("level off: there is nothing to encode")
+    texts = Texts(policy.redaction)
+    shared = Shared(_shared_columns(run, recorded_at, texts))
+    scores = evaluations or _EMPTY
+    return [
+        shorten(
+            _row(result, identity, shared, run.hash_key, policy, texts, scores.get(result.query.query_id)),
+            policy.max_trace_bytes,
+        )
+        for result, identity in zip(results, trace_ids(results, run=run), strict=True)
+    ]
+
+
+def _shared_columns(run: RunIdentity, recorded_at: datetime, texts: Texts) -> dict[str, Any]:
+    columns: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "batch_id": run.batch_id,
         "flow_run_id": run.flow_run_id,
         "attempt": run.attempt,
         "config_digest": run.config_digest,
         "code_version": run.code_version,
-        "model_versions": sorted(run.model_versions.items()),
+        "model_versions": dict(sorted(run.model_versions.items())),
         "recorded_at": recorded_at,
         "started_at": run.started_at,
-        "flags": [(name, canonical_json(value).decode()) for name, value in sorted(run.flags.items())],
-        "rollout_percentage": run.rollout_percentage,
+        "flags": {name: canonical_json(value).decode() for name, value in sorted(run.flags.items())},
+        "rollout_percentage": None if run.rollout_percentage is None else float(run.rollout_percentage),
+        "phase": run.phase,
+        "phase_attempt": run.phase_attempt,
+        "breaker_state": run.breaker_state,
     }
-    digests: dict[str, str] = {}
-    return {name: (value,) * len(results) for name, value in shared.items()} | {
-        "trace_id": trace_ids(results, run=run),
-        "query_id": [trace.query.query_id for trace in traces],
-        "input_digest": [input_digest(trace.query) for trace in traces],
-        "latency_ms": [trace.latency_ms for trace in traces],
-        "budget_ms": [trace.budget_ms for trace in traces],
-        "deadline_hit": [trace.deadline_hit for trace in traces],
-        "query_text": [trace.query.text for trace in traces],
-        "query_sha256": [text_digest(trace.query.text) for trace in traces],
-        "session_hash": [_hash_or_none(trace.query.session_id, run) for trace in traces],
-        "user_hash": [_hash_or_none(trace.query.user_id, run) for trace in traces],
-        "decision": [trace.decision for trace in traces],
-        "reason": [trace.reason for trace in traces],
-        "guard_decision": [trace.guard.decision for trace in traces],
-        "guard_reason": [trace.guard.reason for trace in traces],
-        "shadow": [trace.guard.shadow for trace in traces],
-        "bucket": [trace.guard.bucket for trace in traces],
-        "error": [_storable(trace.error) for trace in traces],
-        "selection_arm": [arm for arm, _ in described],
-        "documents": [
-            _document_rows(trace, selection, digests) for trace, (_, selection) in zip(traces, described, strict=True)
-        ],
-        "conflicts": [_conflict_rows(selection) for _, selection in described],
-        "stages": [_stage_rows(trace) for trace in traces],
-        "legacy_selection": [None if trace.legacy is None else trace.legacy.passage_ids for trace in traces],
+    if run.pipeline is not None:
+        columns["extra_json"] = canonical_json({"pipeline": _masked_value(dict(run.pipeline), texts)}).decode()
+    return columns
+
+
+def _masked_value(value: object, texts: Texts) -> object:
+    if isinstance(value, str):
+        return texts.masked(str(value), {})
+    if isinstance(value, Mapping):
+        return {str(name): _masked_value(part, texts) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked_value(part, texts) for part in value]
+    return value
+
+
+def _row(
+    result: QueryResult,
+    identity: str,
+    shared: Shared,
+    hash_key: bytes,
+    policy: TracePolicy,
+    texts: Texts,
+    evaluations: Sequence[Evaluation] | None,
+) -> Row:
+    trace, query = result.trace, result.trace.query
+    arm, selection = _described_selection(result)
+    level = policy.level_of(trace, selection, identity)
+    counts: dict[str, int] = {}
+    tables = {
+        "documents": documents_table(trace, selection, texts=texts if level is Level.FULL else None, counts=counts),
+        "conflicts": conflicts_table(trace, selection, texts=texts, counts=counts),
+        "stages": stages_table(trace),
     }
+    if evaluations:
+        tables["evaluations"] = evaluations_table(evaluations, texts=texts, counts=counts)
+    columns = {
+        "trace_id": identity,
+        "query_id": query.query_id,
+        "input_digest": input_digest(query),
+        "latency_ms": float(trace.latency_ms),
+        "budget_ms": float(trace.budget_ms),
+        "deadline_hit": trace.deadline_hit,
+        "query_text": texts.masked(query.text, counts),
+        "query_sha256": text_digest(query.text),
+        "session_hash": None if query.session_id is None else keyed_hash(query.session_id, key=hash_key),
+        "user_hash": None if query.user_id is None else keyed_hash(query.user_id, key=hash_key),
+        "decision": str(trace.decision),
+        "reason": str(trace.reason),
+        "guard_decision": str(trace.guard.decision),
+        "guard_reason": str(trace.guard.reason),
+        "shadow": trace.guard.shadow,
+        "bucket": trace.guard.bucket,
+        "error": None if trace.error is None else texts.masked(trace.error, counts),
+        "selection_arm": str(arm),
+        "legacy_selection": None if trace.legacy is None else trace.legacy.passage_ids,
+        "level": str(level),
+        "redactions": dict(sorted(counts.items())) or None,
+    }
+    return Row(shared, {name: value for name, value in columns.items() if value is not None}, tables)
 
 
 def _described_selection(result: QueryResult) -> tuple[Arm, Selection]:
@@ -173,101 +262,82 @@ def _described_selection(result: QueryResult) -> tuple[Arm, Selection]:
     return Arm.LEGACY, result.selection if trace.legacy is None else trace.legacy
 
 
-def _hash_or_none(value: str | None, run: RunIdentity) -> str | None:
-    return None if value is None else keyed_hash(value, key=run.hash_key)
+# --- rows as columns -----------------------------------------------------------------------------------------------
 
 
-def _storable(message: str | None) -> str | None:
-    """An exception can carry text that is no valid UTF-8; it must not cost the chunk its ledger."""
-    return None if message is None else message.encode(errors="backslashreplace").decode()
+def _arrays(rows: Sequence[Row]) -> list[pa.Array]:
+    uniform = bool(rows) and all(row.shared is rows[0].shared for row in rows)
+    shared = rows[0].shared.columns if uniform else {}
+    own = [row.columns if uniform else {**row.shared.columns, **row.columns} for row in rows]
+    present = set[str]().union(*own)
+
+    def array(name: str, kind: pa.DataType) -> pa.Array:
+        if name in TABLES:
+            return _table_array([row.tables.get(name) for row in rows], kind)
+        if name in SIZES:
+            return pa.array([row.get(name) for row in rows], type=kind)
+        if name in shared:
+            return pa.array([_entries(shared[name])], type=kind).take(pa.array([0] * len(rows), type=pa.int32()))
+        if name not in present:
+            return pa.nulls(len(rows), kind)
+        values = [columns.get(name) for columns in own]
+        return pa.array(map(_entries, values) if pa.types.is_map(kind) else values, type=kind)
+
+    return [array(column.name, column.type) for column in FILE_SCHEMA]
 
 
-def _document_rows(trace: Trace, selection: Selection, digests: dict[str, str]) -> list[_Row]:
-    placed = {item.passage.passage_id: (rank, item) for rank, item in enumerate(selection.evidence, start=1)}
-    left_out = {item.passage_id: item for item in selection.exclusions}
-    rows: list[_Row] = []
-    for rank, scored in enumerate(trace.ranking.items, start=1):
-        passage = scored.passage
-        rank_out, evidence = placed.get(passage.passage_id, (None, None))
-        rows.append(
-            (
-                *_retrieved(rank, scored),
-                rank_out,
-                evidence is not None,
-                *_excluded(left_out.get(passage.passage_id)),
-                *_standing(evidence),
-                _digest(passage, digests),
-                passage.text,
-                *_score_parts(evidence),
-            )
-        )
-    return rows
+def _entries(value: object) -> object:
+    """A map as Arrow takes it."""
+    return list(value.items()) if isinstance(value, Mapping) else value
 
 
-def _retrieved(rank: int, scored: ScoredPassage) -> _Row:
-    passage = scored.passage
-    return (passage.passage_id, scored.score, passage.source, passage.published_at, rank)
-
-
-def _excluded(exclusion: Exclusion | None) -> _Row:
-    return (None, None) if exclusion is None else (exclusion.reason, exclusion.because_of)
-
-
-def _standing(evidence: Evidence | None) -> _Row:
-    if evidence is None:
-        return (None, None, None, None, None)
-    return (evidence.support, evidence.conflict_group, evidence.disputed, evidence.disputed_by, evidence.tokens)
-
-
-def _score_parts(evidence: Evidence | None) -> _Row:
-    if evidence is None:
-        return (None, None, None, None, None)
-    parts = evidence.score_parts
-    return (evidence.score, parts.relevance, parts.support, parts.contradiction, parts.recency)
-
-
-def _digest(passage: Passage, digests: dict[str, str]) -> str:
-    """Digest of the passage's text, computed once a chunk."""
-    known = digests.get(passage.text)
-    if known is None:
-        known = digests[passage.text] = passage_digest(passage)
-    return known
-
-
-def _conflict_rows(selection: Selection) -> list[_Row]:
-    findings: tuple[Contradiction | Ambiguity, ...] = (*selection.contradictions, *selection.ambiguities)
-    return [_kind_row(item) + _claim_row(item.left) + _claim_row(item.right) for item in findings]
-
-
-def _kind_row(finding: Contradiction | Ambiguity) -> _Row:
-    if isinstance(finding, Ambiguity):
-        return ("ambiguity", finding.score, finding.stage, finding.name)
-    return (finding.kind, finding.score, finding.stage, None)
-
-
-def _claim_row(claim: Claim) -> _Row:
-    sentence, value = claim.sentence_span, claim.value_span
-    return (claim.passage_id, claim.sentence, sentence.start, sentence.end, claim.value, value.start, value.end)
-
-
-def _stage_rows(trace: Trace) -> list[_Row]:
-    return [
-        (stage.name, stage.arm, stage.latency_ms, stage.items_in, stage.items_out, stage.complete)
-        for stage in trace.stages
-    ]
-
-
-def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-    """One column. A list of structs comes in as rows of tuples, in the order of the struct's fields."""
-    if not (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)) or all(value is None for value in values):
-        return pa.array(values, type=kind)
-    offsets = [0]
-    rows: list[_Row] = []
-    for value in cast("Sequence[Sequence[_Row]]", values):
-        rows.extend(value)
-        offsets.append(len(rows))
+def _table_array(tables: Sequence[Table | None], kind: pa.ListType) -> pa.Array:
+    lengths = [0 if table is None else length_of(table) for table in tables]
+    ends = list(accumulate(lengths, initial=0))
+    # A null offset makes a null list; the end of the last one is no offset of a list.
+    offsets = [None if table is None else start for table, start in zip(tables, ends, strict=False)] + ends[-1:]
+    filled = [table for table in tables if table]
     fields = list(kind.value_type)
-    children = zip(*rows, strict=True) if rows else [()] * len(fields)
-    arrays = [pa.array(child, type=column.type) for child, column in zip(children, fields, strict=True)]
-    structs = pa.StructArray.from_arrays(arrays, fields=fields)
+    uniform = all(table.keys() == filled[0].keys() for table in filled)
+    children = [_child_array(filled, child, ends[-1], uniform=uniform) for child in fields]
+    structs = pa.StructArray.from_arrays(children, fields=fields)
     return pa.ListArray.from_arrays(pa.array(offsets, type=pa.int32()), structs, type=kind)
+
+
+def _child_array(tables: Sequence[Table], child: pa.Field, length: int, *, uniform: bool) -> pa.Array:
+    name = child.name
+    if not any(name in table for table in tables[: 1 if uniform else None]):
+        return pa.nulls(length, child.type)
+    lists = [table[name] if name in table else [None] * length_of(table) for table in tables]
+    return pa.array(list(chain.from_iterable(lists)), type=child.type)
+
+
+def _dictionary_columns() -> list[str]:
+    """The paths of texts that repeat, as Parquet writes them."""
+    return [path for field in FILE_SCHEMA for path, kind in _leaves(field.name, field.type) if _repeats(path, kind)]
+
+
+def _repeats(path: str, kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind)) and path not in _NO_DICTIONARY
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[tuple[str, pa.DataType]]:
+    if pa.types.is_map(kind):
+        return [(f"{path}.key_value.key", kind.key_type), (f"{path}.key_value.value", kind.item_type)]
+    if pa.types.is_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [leaf for child in kind for leaf in _leaves(f"{path}.{child.name}", child.type)]
+    return [(path, kind)]
+
+
+WRITE_OPTIONS: Final[Mapping[str, Any]] = {
+    "compression": "zstd",
+    "compression_level": _ZSTD_LEVEL,
+    "use_dictionary": _dictionary_columns(),
+    "dictionary_pagesize_limit": _DICTIONARY_BYTES,
+    # Least and greatest passage text help no reader and cost room.
+    "write_statistics": [column.name for column in FILE_SCHEMA if not pa.types.is_nested(column.type)],
+    "store_schema": False,
+}
+"""How the files of the ledger are written, for those that write rows anew as well."""

@@ -13,7 +13,7 @@ import duckdb
 
 from core.errors import InputError
 from ledger.sandbox import check_statement, explained, interrupted_after, shut_off
-from ledger.views import connect
+from ledger.views import connect, connect_to, narrowed, read_catalog
 
 _SHOWN_CANDIDATES = 5
 
@@ -40,11 +40,13 @@ class QueryTable:
         columns: names of the columns, each once: a second `n` is `n_1`.
         rows: the rows, as many values each as there are columns.
         truncated: whether there were more rows than were asked for.
+        missing: keys of committed objects that are not there, whose rows are missing in the answer.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     truncated: bool = False
+    missing: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, object]]:
         """The rows as dicts."""
@@ -52,9 +54,16 @@ class QueryTable:
 
 
 def run_query(
-    uri: str, sql: str, *, timeout_s: float = 30.0, memory_limit: str = "2GB", max_rows: int = 100_000
+    uri: str,
+    sql: str,
+    *,
+    timeout_s: float = 30.0,
+    memory_limit: str = "2GB",
+    max_rows: int = 100_000,
+    uncommitted: bool = False,
+    since: date | None = None,
 ) -> QueryTable:
-    """Run a user's SQL over the views `traces`, `documents`, `conflicts`, `stages` and `decisions`.
+    """Run a user's SQL over the views and macros of the ledger.
 
     Args:
         uri: where the ledger is: `s3://bucket/prefix`, or a local folder.
@@ -62,12 +71,15 @@ def run_query(
         timeout_s: seconds that it may run.
         memory_limit: memory that it may take, as `2GB`.
         max_rows: rows to return at most.
+        uncommitted: whether rows without a manifest are shown too.
+        since: the first day to look at; objects of earlier days are not opened.
 
     Raises:
         InputError: the SQL is wrong, is no SELECT, reaches for something else, or needs too much.
         StoreError: the ledger cannot be read.
     """
-    with closing(connect(uri, memory_limit=memory_limit)) as connection:
+    catalog = narrowed(read_catalog(uri), uncommitted=uncommitted, since=since)
+    with closing(connect_to(uri, catalog, memory_limit=memory_limit)) as connection:
         check_statement(connection, sql)
         shut_off(connection, uri)
         with explained(uri), interrupted_after(connection, timeout_s):
@@ -76,8 +88,9 @@ def run_query(
             rows = connection.fetchmany(max_rows + 1)
     return QueryTable(
         _distinct(names),
-        tuple(tuple(_plain(value) for value in row) for row in rows[:max_rows]),
+        tuple(tuple(plain(value) for value in row) for row in rows[:max_rows]),
         truncated=len(rows) > max_rows,
+        missing=catalog.missing,
     )
 
 
@@ -100,7 +113,7 @@ def find_trace(uri: str, wanted: str) -> dict[str, object]:
         connection.execute("select * from traces where trace_id = ?", [best[0][1]])
         names = [column[0] for column in connection.description]
         row = connection.fetchall()[0]
-    return {name: _plain(value) for name, value in zip(names, row, strict=True)}
+    return {name: plain(value) for name, value in zip(names, row, strict=True)}
 
 
 def _none_or_many(connection: duckdb.DuckDBPyConnection, wanted: str, matches: Sequence[tuple[object, ...]]) -> str:
@@ -126,8 +139,8 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _plain(value: object) -> object:
-    """The value as JSON holds it."""
+def plain(value: object) -> object:
+    """The value as JSON holds it: times as ISO 8601, structs as dicts, decimals as numbers."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -140,8 +153,8 @@ def _plain(value: object) -> object:
         case bytes():
             return value.hex()
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain(item) for key, item in value.items()}
         case _:
             return str(value)

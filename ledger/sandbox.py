@@ -1,8 +1,9 @@
 """What keeps a user's SQL inside the ledger.
 
-The statement is parsed by DuckDB itself and must be one SELECT over the views, with table functions from a short list:
-so no other file is named, not even by a path that DuckDB's own check of folders lets through (it compares prefixes and
-misses `..`). Then the connection is shut off from files, network and settings. And it has a limit of memory and time.
+The statement is parsed by DuckDB itself and must be one SELECT over the views, with table functions from a short list,
+our macros among them: so no other file is named, not even by a path that DuckDB's own check of folders lets through (it
+compares prefixes and misses `..`). Then the connection is shut off from files, network and settings. And it has a limit
+of memory and time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import orjson
 
 from core.errors import InputError, StoreError
 from ledger.location import parse_location
-from ledger.views import VIEWS, glob_escaped, one_line, quoted
+from ledger.macros import TABLE_MACROS
+from ledger.view_sql import VIEWS, glob_escaped, quoted
+from ledger.views import one_line
 
-_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
+_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest", *TABLE_MACROS})
 _PLAIN_NAME = re.compile(r"\w+")
 
 
@@ -58,7 +61,7 @@ def _check_function(node: Mapping[str, object]) -> None:
     function = node["function"]
     name = str(function["function_name"]) if isinstance(function, dict) else ""
     if name.casefold() not in _TABLE_FUNCTIONS:
-        raise InputError(f"SQL: {name}() is not allowed here: only the ledger's own tables can be read")
+        raise InputError(f"SQL: {name}() is not allowed here: only the ledger's own tables and macros can be read")
 
 
 def _with_entries(node: Mapping[str, object]) -> list[dict[str, object]]:

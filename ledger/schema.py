@@ -2,20 +2,29 @@
 
 Names follow the OpenTelemetry conventions (those for generative AI are still in development) and OpenInference where
 these have one: the key `semconv` in a field's metadata says which. Dots are no part of a plain SQL name, so
-`document.id` is the field `id` of a struct in `documents`. Every field says in its metadata what it holds.
+`document.id` is the field `id` of a struct in `documents`. Every field says in its metadata what it holds, and the key
+`kept` says `full` where a row of level min leaves it null.
 
-A version only ever adds nullable columns, so that files of any two versions are read together. The partition `dt` is
-part of an object's key, not a column of the file.
+A version only ever adds nullable columns behind those that were there, so that files of any two versions are read
+together. The partition `dt` is part of an object's key, not a column of the file.
+
+    python -m ledger.schema             the schema as JSON: the golden file of its version
+    python -m ledger.schema --mapping   the table of conventions for the documentation
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import orjson
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CONVENTIONS = (
+    "OpenTelemetry semantic conventions 1.45.0, those for generative AI 0.1.0 (development), and OpenInference"
+)
+"""What the names were compared with. `document.*` are OpenInference's; all others are OpenTelemetry's."""
 
 _TEXT = pa.string()
 _COUNT = pa.int64()
@@ -38,6 +47,12 @@ def _optional(name: str, kind: pa.DataType, description: str, *, semconv: str | 
     return _field(name, kind, description, semconv=semconv).with_nullable(nullable=True)
 
 
+def _full_only(name: str, kind: pa.DataType, description: str, *, semconv: str | None = None) -> pa.Field:
+    """A field that rows of level min leave null."""
+    field = _optional(name, kind, description, semconv=semconv)
+    return field.with_metadata(field.metadata | {b"kept": b"full"})
+
+
 def _list_of(*fields: pa.Field) -> pa.ListType:
     """A list of structs with these fields."""
     return pa.list_(pa.field("element", pa.struct(fields), nullable=False))
@@ -46,27 +61,27 @@ def _list_of(*fields: pa.Field) -> pa.ListType:
 DOCUMENT_FIELDS: tuple[pa.Field, ...] = (
     _field("id", _TEXT, "Id of the passage.", semconv="document.id"),
     _field("score", _REAL, "Score that the retriever gave, on its own scale.", semconv="document.score"),
-    _optional("source", _TEXT, "Where the passage comes from."),
-    _optional("published_at", _TIME, "When the passage was published."),
+    _full_only("source", _TEXT, "Where the passage comes from."),
+    _full_only("published_at", _TIME, "When the passage was published."),
     _field("rank_in", _SMALL, "Place in the retriever's ranking, from 1."),
     _optional("rank_out", _SMALL, "Place in the selection, from 1; null where the passage was left out."),
     _field("selected", _FLAG, "Whether the passage is in the selection."),
     _optional("exclusion_reason", _TEXT, "Why left out: budget, near_duplicate, dispute_does_not_fit or too_long."),
     _optional("excluded_because_of", _TEXT, "Id of the passage that made this one superfluous."),
-    _optional("support", _SMALL, "How many independent sources say the same, its own included; null where left out."),
-    _optional("conflict_group", _SMALL, "Number of the dispute that it takes part in, from 1; null without one."),
-    _optional("disputed", _FLAG, "Whether that dispute is open, so that both sides are in; null where left out."),
-    _optional("disputed_by", _TEXT_LIST, "Ids of the passages that say otherwise with about as much support."),
+    _full_only("support", _SMALL, "How many independent sources say the same, its own included; null where left out."),
+    _full_only("conflict_group", _SMALL, "Number of the dispute that it takes part in, from 1; null without one."),
+    _full_only("disputed", _FLAG, "Whether that dispute is open, so that both sides are in; null where left out."),
+    _full_only("disputed_by", _TEXT_LIST, "Ids of the passages that say otherwise with about as much support."),
     _optional("tokens", _SMALL, "Length in tokens as the budget counts them; null where left out."),
-    _optional("content_digest", _TEXT, "SHA-256 of the passage's text in UTF-8, in hexadecimal digits."),
-    _optional("content", _TEXT, "The passage's text; null below level full.", semconv="document.content"),
-    _optional("order_score", _REAL, "Score that it was ordered by; null where left out."),
-    _optional("score_relevance", _REAL, "Part of order_score: the retriever's score by the ranking's best, 0 to 1."),
-    _optional("score_support", _REAL, "Part of order_score: at least 1, grows with the support."),
-    _optional(
+    _full_only("content_digest", _TEXT, "SHA-256 of the passage's text in UTF-8, before secrets were masked."),
+    _full_only("content", _TEXT, "The passage's text, secrets masked.", semconv="document.content"),
+    _full_only("order_score", _REAL, "Score that it was ordered by; null where left out."),
+    _full_only("score_relevance", _REAL, "Part of order_score: the retriever's score by the ranking's best, 0 to 1."),
+    _full_only("score_support", _REAL, "Part of order_score: at least 1, grows with the support."),
+    _full_only(
         "score_contradiction", _REAL, "Part of order_score: at most 1, lower where better supported ones differ."
     ),
-    _optional("score_recency", _REAL, "Part of order_score: at least 1, grows with the date of publication."),
+    _full_only("score_recency", _REAL, "Part of order_score: at least 1, grows with the date of publication."),
 )
 
 
@@ -174,20 +189,26 @@ _SELECTION = (
 )
 
 _UPKEEP = (
-    _optional("payload_bytes", _COUNT, "Size of the trace as canonical JSON, as stored."),
-    _optional("original_bytes", _COUNT, "Size of the trace as canonical JSON, before it was shortened."),
+    _optional("payload_bytes", _COUNT, "Size of the row as canonical JSON without nulls and without the two sizes."),
+    _optional("original_bytes", _COUNT, "The same size before the row was shortened."),
     _optional(
         "truncated_fields",
         _TEXT_LIST,
-        "Names of the fields that were shortened to fit the limit.",
+        "What was shortened to fit the limit, by name and in that order; null where nothing was.",
     ),
-    _optional("redactions", pa.map_(_TEXT, _SMALL), "How many secrets were taken out, by pattern."),
-    _optional("spooled", _FLAG, "Whether the row waited in the spool because the store was not reachable."),
+    _optional("redactions", pa.map_(_TEXT, _SMALL), "How many secrets were masked, by pattern; null where none was."),
+    _optional("spooled", _FLAG, "Always null: the object's manifest says whether its rows waited in the spool."),
     _optional("extra_json", _TEXT, "Whatever has no column yet, as one JSON object."),
 )
 
+_SINCE_2 = (
+    _optional("level", _TEXT, "How much of the trace is kept: full or min; null in version 1, which knew full only."),
+    _optional("phase_attempt", _SMALL, "Which attempt at that phase of the rollout, from 1."),
+    _optional("forgotten_at", _TIME, "When the content was removed because its person is forgotten; null elsewhere."),
+)
+
 TRACE_SCHEMA = pa.schema(
-    [*_IDENTITY, *_TIMES, *_QUERY, *_DECISION, *_SELECTION, *_UPKEEP],
+    [*_IDENTITY, *_TIMES, *_QUERY, *_DECISION, *_SELECTION, *_UPKEEP, *_SINCE_2],
     metadata={"schema_version": str(SCHEMA_VERSION)},
 )
 
@@ -209,7 +230,7 @@ FILE_SCHEMA = pa.schema([_bare_field(field) for field in TRACE_SCHEMA])
 
 
 def _describe(field: pa.Field) -> dict[str, object]:
-    nested = pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type)
+    nested = is_table(field.type)
     described: dict[str, object] = {
         "name": field.name,
         "type": "list<struct>" if nested else str(field.type),
@@ -222,14 +243,43 @@ def _describe(field: pa.Field) -> dict[str, object]:
 
 
 def golden_schema() -> bytes:
-    """The schema as JSON: what `ledger/schema_v1.json` holds and a test compares.
+    """The schema as JSON: what `ledger/schema_v2.json` holds and a test compares.
 
-    To renew it after an addition: `python -m ledger.schema > ledger/schema_v1.json`.
+    To renew it after an addition: `python -m ledger.schema > ledger/schema_v2.json`.
     """
     fields = [_describe(field) for field in TRACE_SCHEMA]
     document = {"schema_version": SCHEMA_VERSION, "fields": fields}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+def all_fields() -> Iterator[tuple[str, pa.Field]]:
+    """Every column, and every field of the structs in one, as `documents.id`, in their order."""
+    for field in TRACE_SCHEMA:
+        yield field.name, field
+        if is_table(field.type):
+            yield from ((f"{field.name}.{child.name}", child) for child in field.type.value_type)
+
+
+def is_table(kind: pa.DataType) -> bool:
+    """Whether the type is a list of structs."""
+    return bool(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type))
+
+
+def dropped_at_min() -> tuple[str, ...]:
+    """The fields that a row of level min leaves null, as `documents.content`."""
+    return tuple(name for name, field in all_fields() if b"kept" in field.metadata)
+
+
+def mapping_table() -> str:
+    """The fields that follow a convention, with the attribute that each is, as a Markdown table."""
+    lines = ["| column | attribute | convention | what it holds |", "|---|---|---|---|"]
+    for name, field in all_fields():
+        attribute = field.metadata.get(b"semconv", b"").decode()
+        if attribute:
+            convention = "OpenInference" if attribute.startswith("document.") else "OpenTelemetry"
+            lines.append(f"| `{name}` | `{attribute}` | {convention} | {field.metadata[b'description'].decode()} |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(golden_schema())
+    sys.stdout.buffer.write(mapping_table().encode() if sys.argv[1:] == ["--mapping"] else golden_schema())

@@ -1,104 +1,78 @@
-"""The ledger as DuckDB views: traces, documents, conflicts, stages, decisions.
+"""The ledger as DuckDB views: traces, latest_traces, documents, conflicts, stages, decisions, manifests.
 
-Local files are read by DuckDB itself, objects on S3 through its httpfs extension, which comes as a Python package and
-is loaded from there: nothing is fetched, and nothing is written to the home folder. Where the extension cannot be
-loaded, or the AWS_* variables hold no key that it could use, PyArrow reads the objects instead, behind the same views.
+The views show what is committed: `ledger.catalog` says which objects count, and the views name each of them. They are a
+snapshot of that moment. What is written later, or compacted, stays unseen; connect again to see it.
 
-The views see what is stored when a query runs; what was written after opening stays unseen where the ledger was empty
-then, or is read by PyArrow.
+Local files are read by DuckDB itself, objects on S3 through its httpfs extension. Where that cannot be loaded, or the
+AWS_* variables hold no key that it could use, PyArrow reads the objects instead, behind the same views.
 """
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 
 from core.errors import ConfigError, StoreError
+from core.ports import ObjectInfo
+from ledger.catalog import Catalog, doubtful_keys, load_catalog, object_name
+from ledger.httpfs import load_httpfs
 from ledger.location import Location, S3Location, parse_location
+from ledger.macros import MACROS
+from ledger.manifest import manifest_key
 from ledger.objects import open_store
-from ledger.s3 import S3Access
 from ledger.schema import FILE_SCHEMA
+from ledger.view_sql import (
+    DOUBLES,
+    MANIFESTS,
+    NO_MANIFESTS,
+    NO_ROWS,
+    OBJECTS,
+    ON_TRACES,
+    REWRITTEN,
+    ROWS,
+    TRACES,
+    TRACES_WITHOUT_DOUBLES,
+    glob_escaped,
+    quoted,
+)
 
-VIEWS = ("traces", "documents", "conflicts", "stages", "decisions")
-
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_persistent_secrets": False,
     "python_enable_replacements": False,
     "temp_directory": "",
 }
-_STORED_SCHEMA = FILE_SCHEMA.append(pa.field("dt", pa.date32()))
-_REQUEST_TIMEOUT_S = 10
-
-_NO_ROWS = """
-create view stored.rows as select *, null::varchar as filename, null::bigint as file_row_number from stored.nothing;
-create view stored.ids as select trace_id, filename, file_row_number from stored.rows
-"""
-# The empty table brings the columns that older files do not have yet; the casts drop what newer ones have in addition.
-_ROWS = """
-create or replace view stored.rows as
-select {columns}, filename, file_row_number
-from (
-    select * from stored.nothing
-    union all by name
-    select * from read_parquet({pattern}, union_by_name = true, hive_partitioning = true, hive_types = {{'dt': date}},
-        filename = true, file_row_number = true)
-)
-"""
-# Every version has these columns, so nothing needs to look into each file for what columns it has.
-_IDS = """
-create or replace view stored.ids as
-select trace_id, filename, file_row_number
-from read_parquet({pattern}, filename = true, file_row_number = true)
-"""
-# An id stands in two objects only after a chunk was cut or dated anew. Finding those few rows reads one narrow column;
-# a window over whole rows would hold every passage text in memory.
-_DOUBLES = """
-create view stored.doubles as
-select filename, file_row_number from (
-    select filename, file_row_number,
-        row_number() over (partition by trace_id order by filename, file_row_number) as place
-    from stored.ids
-    where trace_id in (select trace_id from stored.ids group by trace_id having count(*) > 1)
-) where place > 1
-"""
-_TRACES = """
-create view traces as
-select * exclude (filename, file_row_number) from stored.rows anti join stored.doubles using (filename, file_row_number)
-"""
-# PyArrow tells no row numbers.
-_TRACES_WITHOUT_ROW_NUMBERS = """
-create view traces as
-select * exclude (filename, file_row_number) from stored.rows
-qualify row_number() over (partition by trace_id order by dt, recorded_at, attempt) = 1
-"""
-_NESTED = """
-create view {name} as
-select trace_id, batch_id, query_id, dt, selection_arm, unnest({name}, max_depth := 2) from traces
-"""
-_DECISIONS = """
-create view decisions as
-select trace_id, batch_id, query_id, dt, recorded_at, decision, reason, guard_decision, guard_reason, shadow, error,
-    flags, rollout_percentage, bucket, phase, breaker_state, latency_ms, budget_ms, deadline_hit, code_version
-from traces
-"""
+_STORED_SCHEMA: Final = FILE_SCHEMA.append(pa.field("dt", pa.date32()))
 
 
-def connect(uri: str, *, memory_limit: str = "2GB", extension: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    uri: str,
+    *,
+    memory_limit: str = "2GB",
+    extension: bool = True,
+    uncommitted: bool = False,
+    since: date | None = None,
+) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB connection with the views of the ledger at `uri`. An empty ledger gives empty views.
 
-    `traces` shows one row a trace id, also where an id stands in two objects. `documents`, `conflicts` and `stages` are
-    its lists, one row an element, with the ids of the trace. The connection is for our own SQL; SQL of a user goes
-    through `ledger.query.run_query`.
+    `traces` shows one row a trace id, also where an id stands in two objects. `latest_traces` shows the newest of each
+    query. `documents`, `conflicts` and `stages` are the lists, one row an element, with the ids of the trace. The
+    macros of `ledger.macros` stand beside them. The connection is for our own SQL; SQL of a user goes through
+    `ledger.query.run_query`.
 
     Args:
         uri: `s3://bucket/prefix`, a local folder, or `file:///folder`.
         memory_limit: the most memory that DuckDB may take, as `2GB`. It does not spill to the disk.
         extension: false reads S3 through PyArrow even where httpfs could be loaded.
+        uncommitted: true shows also rows whose manifest is not there: of writers that are not done, or died.
+        since: the first day to look at: objects of earlier days are not opened. `None` looks at all.
 
     Raises:
         ConfigError: the URI cannot be used.
@@ -108,23 +82,98 @@ def connect(uri: str, *, memory_limit: str = "2GB", extension: bool = True) -> d
         >>> with connect("s3://bucket/ledger") as connection:
         ...     connection.sql("select decision, count(*) from traces group by 1").fetchall()
     """
-    location = parse_location(uri)
-    if isinstance(location, S3Location) and any(letter in location.path for letter in "*?["):
-        raise ConfigError(f"{location}: a ledger's prefix cannot hold '*', '?' or '['")
-    open_store(uri).ping()
-    connection = duckdb.connect(config=_CONFIG | {"memory_limit": memory_limit})
+    catalog = narrowed(read_catalog(uri), uncommitted=uncommitted, since=since)
+    return connect_to(uri, catalog, memory_limit=memory_limit, extension=extension)
+
+
+def connect_to(
+    uri: str, catalog: Catalog, *, memory_limit: str = "2GB", extension: bool = True
+) -> duckdb.DuckDBPyConnection:
+    """Open a connection as `connect` does, with the objects of a catalog that the caller has loaded.
+
+    Raises:
+        ConfigError: the URI cannot be used.
+        StoreError: the store cannot be read.
+    """
+    connection = duckdb.connect(config=CONFIG | {"memory_limit": memory_limit})
     try:
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set parquet_metadata_cache = true")
-        connection.execute("create schema stored")
-        connection.register("no_rows", _STORED_SCHEMA.empty_table())
-        connection.execute("create table stored.nothing as from no_rows")
-        connection.unregister("no_rows")
-        _create_views(connection, location, extension=extension)
+        create_views(connection, parse_location(uri), catalog, extension=extension)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         connection.close()
         raise StoreError(f"{uri}: the ledger cannot be read: {one_line(error)}") from None
     return connection
+
+
+def read_catalog(uri: str) -> Catalog:
+    """What counts in the ledger at `uri` right now.
+
+    Raises:
+        ConfigError: the URI cannot be used.
+        StoreError: the store cannot be read.
+    """
+    location = parse_location(uri)
+    if isinstance(location, S3Location) and any(letter in location.path for letter in "*?["):
+        raise ConfigError(f"{location}: a ledger's prefix cannot hold '*', '?' or '['")
+    store = open_store(uri)
+    if isinstance(location, Path):
+        store.ping()
+    return load_catalog(store)
+
+
+def narrowed(catalog: Catalog, *, uncommitted: bool = False, since: date | None = None) -> Catalog:
+    """The catalog with orphans counted as live, or without the days before `since`."""
+    if uncommitted:
+        orphans = {entry.key: entry for entry in catalog.orphans}
+        live = tuple(sorted({*catalog.live, *orphans}))
+        catalog = replace(catalog, live=live, sizes={**catalog.sizes, **orphans})
+    if since is not None:
+        first = since.isoformat()
+        catalog = replace(
+            catalog,
+            live=tuple(key for key in catalog.live if object_name(key)[0] >= first),
+            missing=tuple(key for key in catalog.missing if object_name(key)[0] >= first),
+        )
+    return catalog
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, location: Location, catalog: Catalog, *, extension: bool = True
+) -> bool:
+    """Make the views and macros in a connection's database, which holds nothing yet.
+
+    Args:
+        connection: where to make them.
+        location: the ledger.
+        catalog: the objects that the views read.
+        extension: false reads S3 through PyArrow.
+
+    Returns:
+        Whether the views stand on their own: PyArrow's need the tables that this process has registered.
+
+    Raises:
+        duckdb.Error, pyarrow.ArrowException, OSError: an object cannot be read.
+    """
+    connection.execute("set timezone = 'UTC'")
+    connection.execute("set parquet_metadata_cache = true")
+    by_pyarrow = isinstance(location, S3Location) and not (extension and load_httpfs(connection, location))
+    connection.execute("create schema stored")
+    connection.register("no_rows", _STORED_SCHEMA.empty_table())
+    connection.execute("create table stored.nothing as from no_rows")
+    connection.unregister("no_rows")
+    _insert_objects(connection, location, catalog)
+    connection.execute(NO_ROWS)
+    connection.execute(NO_MANIFESTS)
+    doubtful = () if by_pyarrow else doubtful_keys(catalog)
+    if doubtful:
+        connection.execute(DOUBLES.format(files=_files(location, doubtful)))
+    for statement in (TRACES_WITHOUT_DOUBLES if doubtful else TRACES, *ON_TRACES, *MACROS):
+        connection.execute(statement)
+    # Only now: every view that is made over the files opens them once more.
+    if isinstance(location, S3Location) and by_pyarrow:
+        _stand_on_pyarrow(connection, location, catalog)
+    else:
+        _stand_on_files(connection, location, catalog)
+    return not by_pyarrow
 
 
 def one_line(error: Exception) -> str:
@@ -132,101 +181,73 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).partition("\n\nLINE")[0].split())
 
 
-def quoted(text: str) -> str:
-    """The text as a string literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
+def _insert_objects(connection: duckdb.DuckDBPyConnection, location: Location, catalog: Catalog) -> None:
+    connection.execute(OBJECTS)
+    connection.execute(REWRITTEN)
+    rewritten = {} if catalog.checkpoint is None else {entry.key: entry for entry in catalog.checkpoint.objects}
+    states = dict.fromkeys(catalog.live, "live") | dict.fromkeys(catalog.missing, "missing")
+    orphans = {entry.key for entry in catalog.orphans}
+    states |= {key: "orphan" for key in states if key in orphans}
+    rows = [
+        _object_row(key, f"{location}/{key}", state, key in rewritten, catalog.sizes.get(key))
+        for key, state in states.items()
+    ]
+    if rows:
+        columns = dict(
+            zip(
+                ("key", "file", "state", "rewritten", "dt", "batch_id", "chunk", "bytes", "modified_at"),
+                map(list, zip(*rows, strict=True)),
+                strict=True,
+            )
+        )
+        _insert(connection, "objects", pa.table(columns))
+    told = [asdict(entry) | {"batch_ids": list(entry.batch_ids)} for key, entry in rewritten.items() if key in states]
+    if told:
+        _insert(connection, "rewritten", pa.Table.from_pylist(told).rename_columns({"key": "object_key"}))
 
 
-def glob_escaped(path: str) -> str:
-    """The path as a pattern that matches only itself."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+def _object_row(key: str, file: str, state: str, rewritten: bool, info: ObjectInfo | None) -> tuple[object, ...]:  # noqa: FBT001
+    day, batch_id, chunk = object_name(key)
+    size, at = (None, None) if info is None else (info.bytes, info.modified_at)
+    return key, file, state, rewritten, day, batch_id, int(chunk) if chunk else None, size, at
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, location: Location, *, extension: bool) -> None:
-    connection.execute(_NO_ROWS)
-    by_pyarrow = isinstance(location, S3Location) and not (extension and _load_httpfs(connection, location))
-    for statement in (_TRACES_WITHOUT_ROW_NUMBERS,) if by_pyarrow else (_DOUBLES, _TRACES):
-        connection.execute(statement)
-    for name in ("documents", "conflicts", "stages"):
-        connection.execute(_NESTED.format(name=name))
-    connection.execute(_DECISIONS)
-    # Only now: every view that is made over the files lists them, and reads what each of them holds, once more.
-    if by_pyarrow:
-        _view_rows_with_pyarrow(connection, location)
-    else:
-        _view_rows(connection, location)
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    connection.register("to_insert", table)
+    connection.execute(f"insert into stored.{name} by name from to_insert")
+    connection.unregister("to_insert")
 
 
-def _load_httpfs(connection: duckdb.DuckDBPyConnection, location: S3Location) -> bool:
-    """Load httpfs and give it the key; false where it, or the key, is missing."""
-    access = S3Access.from_environment()
-    package = importlib.util.find_spec("duckdb_extension_httpfs")
-    if access.key_id is None or access.secret is None or package is None or package.origin is None:
-        return False
-    binary = Path(package.origin).parent / "extensions" / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
-    try:
-        connection.execute(f"load {quoted(str(binary))}")
-    except duckdb.Error:
-        return False
-    connection.execute(f"set http_timeout = {_REQUEST_TIMEOUT_S}")
-    # The extension copies the environment's key into settings, which any statement can read; a secret is redacted.
-    for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
-        connection.execute(f"set {setting} = ''")
-    options = {
-        "key_id": access.key_id,
-        "secret": access.secret,
-        "session_token": access.session_token,
-        "region": access.region,
-        "endpoint": None if access.endpoint is None else access.endpoint.partition("://")[2].rstrip("/"),
-        "url_style": None if access.endpoint is None else "path",
-        "scope": f"s3://{location.bucket}",
-    }
-    given = ", ".join(f"{name} {quoted(value)}" for name, value in options.items() if value is not None)
-    connection.execute(f"create secret ledger (type s3, use_ssl {access.uses_tls}, {given})")
-    return True
+def _files(location: Location, keys: Iterable[str]) -> str:
+    """Files as a list literal of SQL."""
+    return "[" + ", ".join(quoted(glob_escaped(f"{location}/{key}")) for key in keys) + "]"
 
 
-def _view_rows(connection: duckdb.DuckDBPyConnection, location: Location) -> None:
-    pattern = quoted(f"{glob_escaped(str(location))}/traces/dt=*/*.parquet")
-    described = connection.execute("describe stored.nothing").fetchall()
-    columns = ", ".join(f"{name}::{kind} as {name}" for name, kind, *_ in described)
-    try:
-        connection.execute(_ROWS.format(columns=columns, pattern=pattern))
-        connection.execute(_IDS.format(pattern=pattern))
-    except duckdb.IOException as error:
-        if "No files found" not in str(error):
-            raise
+def _manifest_keys(catalog: Catalog) -> list[str]:
+    stored = {entry.key for entry in catalog.manifests}
+    return [found for key in (*catalog.live, *catalog.missing) if (found := manifest_key(key)) in stored]
 
 
-def _view_rows_with_pyarrow(connection: duckdb.DuckDBPyConnection, location: Location) -> None:
-    import pyarrow.dataset as ds  # noqa: PLC0415  half a second that only this fallback needs
-    import pyarrow.fs as pafs  # noqa: PLC0415
+def _stand_on_files(connection: duckdb.DuckDBPyConnection, location: Location, catalog: Catalog) -> None:
+    if catalog.live:
+        described = connection.execute("describe stored.nothing").fetchall()
+        columns = ", ".join(f"{name}::{kind} as {name}" for name, kind, *_ in described)
+        connection.execute(ROWS.format(columns=columns, files=_files(location, catalog.live)))
+    if manifests := _manifest_keys(catalog):
+        connection.execute(MANIFESTS.format(files=_files(location, manifests)))
 
-    access = S3Access.from_environment()
-    files = pafs.S3FileSystem(
-        access_key=access.key_id,
-        secret_key=access.secret,
-        session_token=access.session_token,
-        region=access.region,
-        endpoint_override=None if access.endpoint is None else access.endpoint.partition("://")[2].rstrip("/"),
-        scheme="https" if access.uses_tls else "http",
-        connect_timeout=_REQUEST_TIMEOUT_S,
-        request_timeout=_REQUEST_TIMEOUT_S,
+
+def _stand_on_pyarrow(connection: duckdb.DuckDBPyConnection, location: S3Location, catalog: Catalog) -> None:
+    from ledger.arrow_rows import ArrowFiles  # noqa: PLC0415 - what only this fallback needs
+
+    files = ArrowFiles(connection, location)
+    doubtful = frozenset(doubtful_keys(catalog))
+    rewritten = frozenset() if catalog.checkpoint is None else {entry.key for entry in catalog.checkpoint.objects}
+    files.view_rows(
+        _STORED_SCHEMA,
+        plain=[key for key in catalog.live if key not in doubtful],
+        rewritten=[key for key in catalog.live if key in doubtful and key in rewritten],
+        doubtful=[key for key in catalog.live if key in doubtful and key not in rewritten],
     )
-    folder = pafs.FileSelector(f"{str(location).removeprefix('s3://')}/traces", recursive=True, allow_not_found=True)
-    paths = [entry.path for entry in files.get_file_info(folder) if entry.path.endswith(".parquet")]
-    if not paths:
-        return
-    stored = ds.dataset(
-        paths,
-        schema=_STORED_SCHEMA,
-        format="parquet",
-        filesystem=files,
-        partitioning=ds.partitioning(pa.schema([_STORED_SCHEMA.field("dt")]), flavor="hive"),
-        partition_base_dir=folder.base_dir,
-    )
-    connection.register("stored_rows", stored)
-    connection.execute(
-        "create or replace view stored.rows as "
-        "select *, null::varchar as filename, null::bigint as file_row_number from stored_rows"
-    )
+    if manifests := _manifest_keys(catalog):
+        files.view_manifests(open_store(str(location)), manifests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from core.model import (
@@ -89,11 +90,19 @@ def a_selection(passages: Sequence[Passage], *, left_out: int = 1) -> Selection:
     )
 
 
-def a_result(number: int = 0, *, documents: int = 4, redo: bool = True, legacy: bool = True) -> QueryResult:
-    """The result of query `q-<number>`, whose REDO and legacy selections were computed or not."""
+def a_result(
+    number: int = 0, *, documents: int = 4, redo: bool = True, legacy: bool = True, calm: bool = False
+) -> QueryResult:
+    """The result of query `q-<number>`, whose REDO and legacy selections were computed or not.
+
+    Where it is calm nobody contradicts anybody, so that nothing asks for all of it to be kept.
+    """
     query = Query(f"q-{number:04d}", f"How long is bridge {number}?", session_id="session-7", user_id="user-9")
     passages = [a_passage(f"p-{number:04d}-{place}") for place in range(documents)]
     selection = a_selection(passages)
+    if calm:
+        undisputed = tuple(replace(item, conflict_group=None, disputed_by=()) for item in selection.evidence)
+        selection = Selection(undisputed, selection.exclusions)
     plain = Selection(tuple(reversed(selection.evidence)), selection.exclusions)
     decision, reason = (Decision.REDO, Reason.ENABLED) if redo else (Decision.LEGACY, Reason.FLAG_OFF)
     trace = Trace(

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -16,24 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import ConfigError, InputError, StoreError, TransientStoreError
-from core.trace import QueryResult
-from ledger.encode import encode_traces, object_key, trace_ids
-from ledger.objects import open_store
+from ledger.encode import encode_traces, trace_ids
 from ledger.query import QueryTable, find_trace, run_query
 from ledger.schema import FILE_SCHEMA
-from ledger.views import VIEWS, connect
+from ledger.view_sql import VIEWS
+from ledger.views import connect
+from tests.committed_ledger import NEXT_DAY, commit, write
 from tests.ledger_samples import RECORDED_AT, a_result, a_run
-
-DAY = date(2026, 3, 1)
-NEXT_DAY = date(2026, 3, 2)
-
-
-def write(uri: str, results: list[QueryResult], *, batch_id: str = "batch-1", chunk: int = 0, day: date = DAY) -> str:
-    """Write one chunk as the pipeline does; returns its key."""
-    run = a_run(batch_id)
-    key = object_key(batch_id, chunk, trace_ids(results, run=run), day)
-    assert open_store(uri).append(key, encode_traces(results, run=run, recorded_at=RECORDED_AT))
-    return key
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -148,11 +136,12 @@ class TestViews:
         with closing(connect(empty, extension=False)) as connection:
             assert connection.execute("select * from documents").fetchall() == []
 
-    def test_a_connection_sees_what_is_written_later(self, ledger: str) -> None:
-        """The views read what is stored when they are asked."""
+    def test_a_connection_is_a_snapshot(self, ledger: str) -> None:
+        """The views read what was committed when they were made; a new connection sees more."""
         with closing(connect(ledger)) as connection:
             write(ledger, [a_result(50)], batch_id="batch-2")
-            assert connection.execute("select count(*) from traces").fetchall() == [(8,)]
+            assert connection.execute("select count(*) from traces").fetchall() == [(7,)]
+        assert run_query(ledger, "select count(*) from traces").rows == ((8,),)
 
     def test_files_of_other_versions_are_read_together(self, ledger: str) -> None:
         """Columns and struct fields that a file has not are null in its rows; those it has in addition are left out."""
@@ -171,7 +160,7 @@ class TestViews:
             changed = other.set_column(other.schema.get_field_index("trace_id"), "trace_id", pa.array([key * 32]))
             sink = io.BytesIO()
             pq.write_table(changed, sink)
-            open_store(ledger).append(f"traces/dt=2026-02-28/{key}.parquet", sink.getvalue())
+            commit(ledger, f"traces/dt=2026-02-28/{key}.parquet", sink.getvalue())
         assert run_query(ledger, "select count(*), count(phase), count(query_text) from traces").rows == ((9, 0, 9),)
         assert run_query(ledger, "select count(*), count(content), count(tokens) from documents").rows == (
             (36, 28, 27),
@@ -197,7 +186,7 @@ class TestFailures:
 
     def test_an_object_that_is_no_parquet_is_named(self, ledger: str) -> None:
         """A foreign file among the objects is an error that names it."""
-        open_store(ledger).append("traces/dt=2026-03-01/broken.parquet", b"nothing of the kind")
+        commit(ledger, "traces/dt=2026-03-01/broken.parquet", b"nothing of the kind")
         with pytest.raises(StoreError, match=r"broken\.parquet"):
             run_query(ledger, "select count(*) from traces")
 
@@ -347,7 +336,7 @@ class TestMessages:
         [
             ("selec 1", 'syntax error at or near "selec"'),
             ("select nothing from traces", 'Referenced column "nothing" not found'),
-            ("select * from trace", "there is no table 'trace' in the ledger: it has traces, documents"),
+            ("select * from trace", "there is no table 'trace' in the ledger: it has traces, latest_traces"),
             ("select 'x'::int", "Could not convert string 'x' to INT32"),
             ("select nofunction(1)", "nofunction does not exist"),
             ("select * from traces where trace_id = ?", "parameter"),

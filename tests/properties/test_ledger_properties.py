@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 import string
-from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import duckdb
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.digest import canonical_json
 from core.model import (
     Ambiguity,
     Claim,
@@ -32,11 +37,15 @@ from core.model import (
     Span,
 )
 from core.trace import Arm, QueryResult, StageRecord, Trace
-from ledger.encode import encode_traces, object_key, trace_ids
+from ledger.encode import TracePolicy, encode_traces, object_key, trace_ids, trace_rows
+from ledger.level import Level
 from ledger.location import is_inside
-from ledger.objects import open_store
-from ledger.views import connect
+from ledger.redaction import DEFAULT_PATTERNS, Redaction
+from ledger.rows import as_json_value, row_bytes
+from ledger.truncation import MIN_TRACE_BYTES, shorten
 from tests.ledger_samples import RECORDED_AT, a_run
+
+UNMASKED = TracePolicy(redaction=Redaction())
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 some_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -176,24 +185,26 @@ def said(claim: Claim) -> tuple[object, ...]:
     return (claim.passage_id, claim.sentence, sentence.start, sentence.end, claim.value, value.start, value.end)
 
 
+def rows_of(payload: bytes) -> list[dict[str, Any]]:
+    """The rows as DuckDB reads them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "chunk.parquet"
+        path.write_bytes(payload)
+        found = duckdb.connect().read_parquet(str(path))
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
 @settings(max_examples=40, deadline=None)
 @given(chunk=chunks())
 def test_what_is_written_is_read_back(chunk: list[QueryResult]) -> None:
-    """Any text, number and time survives Parquet and DuckDB, in its place."""
+    """Any text, number and time survives Parquet and DuckDB, in its place, where nothing is masked."""
     run = a_run()
-    ids = trace_ids(chunk, run=run)
-    with TemporaryDirectory() as folder:
-        payload = encode_traces(chunk, run=run, recorded_at=RECORDED_AT)
-        assert payload == encode_traces(chunk, run=run, recorded_at=RECORDED_AT)
-        open_store(folder).append(object_key(run.batch_id, 0, ids, date(2026, 3, 1)), payload)
-        with closing(connect(folder)) as connection:
-            names = [column[0] for column in connection.execute("from traces").description]
-            rows = {
-                row["trace_id"]: row for row in (dict(zip(names, row, strict=True)) for row in connection.fetchall())
-            }
-    assert rows.keys() == set(ids)
-    for trace_id, result in zip(ids, chunk, strict=True):
-        row, trace = rows[trace_id], result.trace
+    payload = encode_traces(chunk, run=run, recorded_at=RECORDED_AT, policy=UNMASKED)
+    assert payload == encode_traces(chunk, run=run, recorded_at=RECORDED_AT, policy=UNMASKED)
+    rows = rows_of(payload)
+    assert [row["trace_id"] for row in rows] == list(trace_ids(chunk, run=run))
+    for row, result in zip(rows, chunk, strict=True):
+        trace = result.trace
         assert (row["query_id"], row["query_text"]) == (trace.query.query_id, trace.query.text)
         assert (row["decision"], row["reason"], row["error"]) == (trace.decision, trace.reason, trace.error)
         assert (row["guard_decision"], row["guard_reason"]) == (trace.guard.decision, trace.guard.reason)
@@ -205,6 +216,110 @@ def test_what_is_written_is_read_back(chunk: list[QueryResult]) -> None:
         assert [tuple(item.values()) for item in row["stages"]] == [
             (s.name, s.arm, s.latency_ms, s.items_in, s.items_out, s.complete) for s in trace.stages
         ]
+
+
+def without_nulls(value: object) -> object:
+    """What canonical JSON of a row holds."""
+    if isinstance(value, dict):
+        return {name: without_nulls(part) for name, part in value.items() if part is not None}
+    if isinstance(value, list):
+        return [without_nulls(part) for part in value]
+    return value
+
+
+levels = st.sampled_from([Level.MIN, Level.FULL])
+
+
+@settings(max_examples=40, deadline=None)
+@given(chunk=chunks(), level=levels)
+def test_a_row_says_its_size(chunk: list[QueryResult], level: Level) -> None:
+    """The size that is counted field by field is that of the canonical JSON that a reader builds of the row."""
+    policy = TracePolicy(level=level, redaction=Redaction())
+    payload = encode_traces(chunk, run=a_run(), recorded_at=RECORDED_AT, policy=policy)
+    for row in pq.read_table(io.BytesIO(payload)).to_pylist(maps_as_pydicts="strict"):
+        sizes = {row.pop("payload_bytes"), row.pop("original_bytes")}
+        assert sizes == {len(canonical_json(without_nulls(row)))}
+
+
+@st.composite
+def long_results(draw: st.DrawFn) -> QueryResult:
+    """One query with anything in it, its texts blown up, and its passages there many times."""
+    result = draw(results("q"))
+    times = draw(st.sampled_from([1, 30, 3_000]))
+    copies = draw(st.sampled_from([1, 10, 50]))
+    query = replace(result.query, text=result.query.text * times)
+    items = [
+        replace(
+            item,
+            passage=replace(
+                item.passage, passage_id=f"{item.passage.passage_id}{copy}", text=item.passage.text * times
+            ),
+        )
+        for copy in range(copies)
+        for item in result.trace.ranking.items
+    ]
+    evidence = tuple(
+        replace(item, passage=items[place].passage) for place, item in enumerate(result.selection.evidence)
+    )
+    contradictions = tuple(
+        replace(item, left=replace(item.left, sentence=item.left.sentence * times, value=item.left.value * times))
+        for item in result.selection.contradictions
+    )
+    redo = replace(result.selection, evidence=evidence, contradictions=contradictions * copies)
+    error = result.trace.error and result.trace.error * times
+    trace = replace(result.trace, query=query, ranking=Ranking(tuple(items)), redo=redo, error=error)
+    return replace(result, query=query, trace=trace)
+
+
+@settings(max_examples=50, deadline=None)
+@given(result=long_results(), limit=st.integers(MIN_TRACE_BYTES, 40_000))
+def test_any_row_ends_at_the_limit(result: QueryResult, limit: int) -> None:
+    """At or under the limit, in valid UTF-8, twice is as once, and ids and decisions are there."""
+    policy = TracePolicy(max_trace_bytes=limit)
+    run = replace(a_run(), pipeline={"top_k": 20})
+    (row,) = trace_rows([result], run=run, recorded_at=RECORDED_AT, policy=policy)
+    whole = {**as_json_value(row), "payload_bytes": row.payload_bytes, "original_bytes": row.original_bytes}
+    text = canonical_json(whole)  # raises where a text is no valid UTF-8
+    assert len(text) <= limit
+    assert row.payload_bytes == row_bytes(row)
+    assert shorten(row, limit) == row
+    (id_,) = trace_ids([result], run=run)
+    assert (row.get("trace_id"), row.get("query_id")) == (id_, "q")
+    assert (row.get("decision"), row.get("reason")) == (result.trace.decision, result.trace.reason)
+    documents, ranking = row.tables["documents"], result.trace.ranking.items
+    if "documents" not in (row.get("truncated_fields") or ()):
+        assert documents["id"] == [item.passage.passage_id for item in ranking]
+        assert documents["score"] == [item.score for item in ranking]
+    assert (row.get("truncated_fields") is None) == (row.payload_bytes == row.original_bytes)
+
+
+secrets = st.sampled_from(
+    [
+        "bob@example.org",
+        "4111 1111 1111 1111",
+        "password=hunter22",
+        "AKIAABCDEFGHIJKLMNOP",
+        "Bearer abcdefgh12345678",
+        "@",
+        "*",
+        "=",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.lists(secrets | st.text(string.ascii_letters + string.digits + " -.:;@*='\"é卡", max_size=12), max_size=8)
+)
+def test_masking_keeps_the_length_and_is_done_at_once(parts: list[str]) -> None:
+    """A masked text is as long as it was, differs in masks only, and stays as it is when it is masked again."""
+    text = "".join(parts)
+    redaction = Redaction.of(DEFAULT_PATTERNS)
+    masked, counts = redaction.masked(text)
+    assert len(masked) == len(text)
+    assert all(new in (old, "*") for old, new in zip(text, masked, strict=True))
+    assert redaction.masked(masked) == (masked, {})
+    assert bool(counts) == (masked != text)
 
 
 @given(

@@ -15,9 +15,22 @@ import pytest
 
 from core.digest import text_digest
 from core.errors import BatchError
-from core.model import Decision, FallbackDecision, Passage, Query, Ranking, Reason, ScoredPassage, Selection
+from core.model import (
+    Claim,
+    Contradiction,
+    ContradictionKind,
+    Decision,
+    FallbackDecision,
+    Passage,
+    Query,
+    Ranking,
+    Reason,
+    ScoredPassage,
+    Selection,
+    Span,
+)
 from core.trace import QueryResult, Trace, input_digest, trace_id
-from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
+from ledger.encode import Evaluation, RunIdentity, encode_traces, object_key, trace_ids
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
 from tests.ledger_samples import RECORDED_AT, STARTED_AT, a_result, a_run
 
@@ -167,6 +180,35 @@ class TestRows:
         assert together == [rows_of([result])[0] for result in results]
         assert [len(row["documents"]) for row in together if isinstance(row["documents"], list)] == [3, 0, 5]
 
+    def test_the_state_of_rollout_and_breaker_stands_in_the_row(self) -> None:
+        """Phase, attempt and breaker are those of the run, null where nobody says; the pipeline is in extra_json."""
+        row = rows_of([a_result()])[0]
+        assert [row[name] for name in ("phase", "phase_attempt", "breaker_state", "extra_json")] == [None] * 4
+        run = replace(
+            a_run(),
+            phase="gradual",
+            phase_attempt=2,
+            breaker_state="half_open",
+            pipeline={"top_k": 20, "budget_s": 0.4},
+        )
+        row = rows_of([a_result()], run)[0]
+        assert [row[name] for name in ("phase", "phase_attempt", "breaker_state")] == ["gradual", 2, "half_open"]
+        assert row["extra_json"] == '{"pipeline":{"budget_s":0.4,"top_k":20}}'
+
+    def test_scores_of_an_answer_stand_in_its_row(self) -> None:
+        """Evaluations go by query id; a query without any has null, not an empty list."""
+        scores = {
+            "q-0002": (Evaluation(name="recall", score=0.5), Evaluation(name="tone", label="calm", explanation="."))
+        }
+        results = [a_result(number) for number in (1, 2, 3)]
+        payload = encode_traces(results, run=a_run(), recorded_at=RECORDED_AT, evaluations=scores)
+        column = pq.read_table(io.BytesIO(payload))["evaluations"].to_pylist()
+        assert column[0] is column[2] is None
+        assert column[1] == [
+            {"name": "recall", "score": 0.5, "label": None, "explanation": None},
+            {"name": "tone", "score": None, "label": "calm", "explanation": "."},
+        ]
+
     def test_a_chunk_without_queries_is_a_file_without_rows(self) -> None:
         """No results give a valid file with all columns."""
         payload = encode_traces([], run=a_run(), recorded_at=RECORDED_AT)
@@ -233,6 +275,63 @@ class TestPersons:
         row = rows_of([a_result()])[0]
         shown = f"{row!r} {a_run()!r}"
         assert not any(secret in shown for secret in ("session-7", "user-9", "key of the tests"))
+
+
+class TestSecrets:
+    """What is masked before anything is written."""
+
+    ADDRESS = "bob@example.org"
+
+    def a_leaky_result(self) -> QueryResult:
+        """A result with an address in every text that has one."""
+        text = f"Ask {self.ADDRESS} about it. He says 1932."
+        result = a_result()
+        query = replace(result.query, text=f"Who is {self.ADDRESS}?")
+        ranking = Ranking(
+            tuple(
+                replace(item, passage=replace(item.passage, text=text, source=self.ADDRESS))
+                for item in result.trace.ranking.items
+            )
+        )
+        quoted = Claim("p-0000-0", text[:24], Span(0, 24), "bob", Span(4, 7))
+        elsewhere = Claim("unknown", self.ADDRESS, Span(0, 15), self.ADDRESS, Span(0, 15))
+        found = Contradiction(ContradictionKind.NUMERIC, 0.9, "numbers", quoted, elsewhere)
+        redo = replace(result.selection, contradictions=(found,), ambiguities=())
+        trace = replace(result.trace, query=query, ranking=ranking, redo=redo, error=f"no {self.ADDRESS}")
+        return replace(result, query=query, trace=trace)
+
+    def test_a_secret_is_in_no_text_of_the_row(self) -> None:
+        """Query, passages, sources, sentences, values, error, evaluations and extras are all masked."""
+        run = replace(a_run(), pipeline={"note": [self.ADDRESS]})
+        scores = {"q-0000": [Evaluation(name="x", label=self.ADDRESS, explanation=self.ADDRESS)]}
+        payload = encode_traces([self.a_leaky_result()], run=run, recorded_at=RECORDED_AT, evaluations=scores)
+        row = pq.read_table(io.BytesIO(payload)).to_pylist()[0]
+        assert "bob" not in repr(row)
+        assert row["query_text"] == "Who is ***************?"
+        assert row["extra_json"] == '{"pipeline":{"note":["***************"]}}'
+
+    def test_what_a_finding_quotes_is_masked_as_the_passage_is(self) -> None:
+        """A value that shows nothing of what it is part of is masked with it, and the spans still point at it."""
+        row = rows_of([self.a_leaky_result()])[0]
+        assert isinstance(row["conflicts"], list)
+        assert isinstance(row["documents"], list)
+        finding, content = row["conflicts"][0], row["documents"][0]["content"]
+        assert finding["left_value"] == "***"
+        assert finding["left_sentence"] == content[finding["left_sentence_start"] : finding["left_sentence_end"]]
+        assert finding["right_value"] == "*" * 15
+
+    def test_the_row_says_how_much_was_masked(self) -> None:
+        """By pattern: four passages and sources, query, error, and what is quoted from elsewhere; null without any."""
+        assert rows_of([self.a_leaky_result()])[0]["redactions"] == {"email": 12}
+        assert rows_of([a_result()])[0]["redactions"] is None
+
+    def test_digests_are_those_of_the_texts_as_they_came(self) -> None:
+        """Whoever has the text can tell that it is the one; the mask does not change what it is."""
+        result = self.a_leaky_result()
+        row = rows_of([result])[0]
+        assert row["query_sha256"] == text_digest(result.query.text)
+        assert isinstance(row["documents"], list)
+        assert row["documents"][0]["content_digest"] == text_digest(result.trace.ranking.items[0].passage.text)
 
 
 class TestObjectKey:
