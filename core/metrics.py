@@ -102,6 +102,8 @@ class Metrics:
         decisions: queries by decision and reason.
         orchestrator_failures: queries for which REDO was asked and failed, in shadow too; see `is_failure`.
         ledger_failures: how often the ledger did not take the traces of a chunk.
+        ledger_refused: traces that were lost, because the spool or its disk had no room for them.
+        ledger_quarantined: entries of the spool that the ledger will never take, and that were set aside.
         deadline_hits: queries whose time ran out.
         contradictions: contradictions that REDO found, served or not, by kind.
         stage_latency: latencies by stage and arm.
@@ -111,6 +113,8 @@ class Metrics:
     decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
     orchestrator_failures: int = 0
     ledger_failures: int = 0
+    ledger_refused: int = 0
+    ledger_quarantined: int = 0
     deadline_hits: int = 0
     contradictions: Mapping[str, int] = field(default_factory=dict)
     stage_latency: Mapping[tuple[str, str], Histogram] = field(default_factory=dict)
@@ -132,6 +136,8 @@ class Metrics:
             "decisions": _nested(self.decisions),
             "orchestrator_failures": self.orchestrator_failures,
             "ledger_failures": self.ledger_failures,
+            "ledger_refused": self.ledger_refused,
+            "ledger_quarantined": self.ledger_quarantined,
             "deadline_hits": self.deadline_hits,
             "contradictions": {str(kind): self.contradictions[kind] for kind in sorted(self.contradictions)},
             "stage_latency": _nested({key: _written(item) for key, item in self.stage_latency.items()}),
@@ -157,6 +163,8 @@ class Metrics:
             },
             orchestrator_failures=_count(stored, "orchestrator_failures"),
             ledger_failures=_count(stored, "ledger_failures"),
+            ledger_refused=_count(stored, "ledger_refused"),
+            ledger_quarantined=_count(stored, "ledger_quarantined"),
             deadline_hits=_count(stored, "deadline_hits"),
             contradictions=_counts(stored, "contradictions"),
             stage_latency={
@@ -204,6 +212,8 @@ def merge(one: Metrics, other: Metrics) -> Metrics:
         decisions=_added(one.decisions, other.decisions, 0),
         orchestrator_failures=one.orchestrator_failures + other.orchestrator_failures,
         ledger_failures=one.ledger_failures + other.ledger_failures,
+        ledger_refused=one.ledger_refused + other.ledger_refused,
+        ledger_quarantined=one.ledger_quarantined + other.ledger_quarantined,
         deadline_hits=one.deadline_hits + other.deadline_hits,
         contradictions=_added(one.contradictions, other.contradictions, 0),
         stage_latency=_added(one.stage_latency, other.stage_latency, Histogram()),

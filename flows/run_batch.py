@@ -7,26 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.errors import RedoError
 from core.flags import FlagValue
 from tasks.artifacts import publish
-from tasks.batch import finish, load, run_chunk, store_chunk
+from tasks.batch import finish, load, run_chunk, send_waiting, store_chunk
+from tasks.delivery import anything_waits
+from tasks.ledger_events import tell_ledger
 from tasks.run_folder import RunFolder
 from tasks.run_spec import RunRequest
 from tasks.settings import load_settings
+from tasks.wiring import metrics_recorder
 
 
 class ChunksFailedError(RedoError):
     """Some chunks could not be worked on. The others are kept; a run with the same batch id takes the batch up."""
+
+
+# What a parameter is stands in the docstring: Prefect shows that text in the run form, and no other.
+
+_OrEmpty = BeforeValidator(lambda text: text or None)
+"""An empty text is none: a field of the run form is empty after it was cleared."""
+
+OptionalText: TypeAlias = Annotated[str | None, _OrEmpty]
+"""A text, or none."""
+
+
+def _given(queries: str) -> str:
+    """Refuse no file, when the run begins: the deployment's own value is empty until somebody has set one."""
+    if not queries.strip():
+        raise ValueError("no file of queries: fill it in, or set REDO_QUERIES and deploy again")
+    return queries
 
 
 _THREADS = 2
@@ -45,25 +64,29 @@ def _name_of_this_run() -> str:
     persist_result=False,
 )
 def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run form
-    queries: Annotated[str, Field(description="Queries: JSONL, CSV or Parquet, a path or s3://.")],
-    passages: Annotated[
-        str | None, Field(description="Passages to search: JSONL or Parquet. Without them queries bring candidates.")
-    ] = None,
-    labels: Annotated[str | None, Field(description="Labels, to measure the quality of both arms.")] = None,
-    batch_id: Annotated[
-        str | None, Field(description="Names the batch; an unfinished one is taken up. By default of this run.")
-    ] = None,
-    output: Annotated[
-        str | None, Field(description="Where the output goes: .jsonl or .parquet, a path or s3://.")
-    ] = None,
-    ledger: Annotated[str | None, Field(description="Where traces go; the configured ledger by default.")] = None,
-    chunk_size: Annotated[int | None, Field(description="Queries of one task run.", ge=1, le=500)] = None,
-    shadow: Annotated[  # noqa: FBT002 - a toggle of the run form
-        bool, Field(description="Compute both selections, serve legacy, trace both.")
-    ] = False,
-    flags: Annotated[dict[str, FlagValue] | None, Field(description="Flags for this run only, by name.")] = None,
+    queries: Annotated[str, AfterValidator(_given)],
+    passages: OptionalText = None,
+    labels: OptionalText = None,
+    batch_id: Annotated[str | None, Field(max_length=100), _OrEmpty] = None,
+    output: OptionalText = None,
+    ledger: OptionalText = None,
+    chunk_size: Annotated[int | None, Field(ge=1, le=500)] = None,
+    shadow: bool = False,  # noqa: FBT001, FBT002 - a toggle of the run form
+    flags: dict[str, FlagValue] | None = None,
 ) -> dict[str, Any]:
     """Choose evidence for every query of a batch.
+
+    Args:
+        queries: File of queries: .jsonl, .csv or .parquet; a path of the worker, or s3://.
+        passages: File of passages to search: .jsonl or .parquet. Empty: the queries bring candidates.
+        labels: File of labels, to measure the quality of both arms. Empty: it is not measured.
+        batch_id: Names the batch. The id of an unfinished batch takes it up. Empty: one is made from the time.
+        output: Where the output goes: .jsonl or .parquet, a path or s3://. Empty: the run's folder.
+        ledger: Where traces go: a path or s3://. Empty: the configured ledger.
+        chunk_size: Queries of one task run, 1 to 500. Empty: as configured.
+        shadow: Compute both selections, serve the legacy one, and trace both.
+        flags: Flags for this run only, as JSON: {"orchestrator.redo_enabled": true, "rollout_percentage": 50}. They
+            change nothing for other runs; set-flags does.
 
     Returns:
         The summary: the object that `redo run --json` prints.
@@ -89,17 +112,27 @@ def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run 
 
 
 def _run(request: RunRequest, folder: RunFolder) -> dict[str, Any]:
+    taken_up = folder.spec.exists()
     spec = load(request)
+    # Whoever takes a batch up wants its traces delivered: the ledger is tried, though it may have failed a moment ago.
+    waiting = [send_waiting.submit(probe=True)] if taken_up and spec.ledger is not None and anything_waits() else []
     store = store_chunk.with_options(retries=load_settings().store_retries)
     reports, stored = [], []
     for number in range(spec.chunks):  # in turn, because the threads take first what was submitted first
         report = run_chunk.submit(folder.path, number)
         reports.append(report)
         if spec.ledger is not None:
-            stored.append(store.submit(folder.path, number, report))  # type: ignore[call-overload] # a future of it
-    resumed = sum(bool(report["resumed"]) for report in _results(reports))
-    summary = finish(folder.path, request, resumed, _ledger_error(stored))
+            stored.append(store.submit(folder.path, number, report, wait_for=waiting))  # type: ignore[call-overload] # a future
+    try:
+        resumed = sum(bool(report["resumed"]) for report in _results(reports))
+    finally:
+        metrics_recorder().flush()
+    error = _ledger_error(stored)
+    if error is None and spec.ledger is not None and anything_waits():
+        send_waiting(probe=False)
+    summary = finish(folder.path, request, resumed, error)
     publish(folder, summary)
+    tell_ledger(summary)
     get_run_logger().info("batch %s: %s", spec.batch_id, summary.decisions)
     return summary.as_dict()
 
@@ -126,7 +159,7 @@ def _results(futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
 
 
 def _ledger_error(stored: Sequence[PrefectFuture[Any]]) -> str | None:
-    """Why traces are pending. It costs no answer: they stay in the run's folder, and the next run sends them."""
+    """Why traces are pending. It costs no answer: they stay in the spool, and whoever comes next sends them."""
     for future in stored:
         future.wait()
     failed = [future for future in stored if not future.state.is_completed()]

@@ -14,15 +14,18 @@ from prefect.runtime import flow_run, task_run
 from prefect.tasks import Task, exponential_backoff
 
 from core.errors import TransientStoreError
-from tasks.chunks import Report, store_traces, work_on_chunk
+from tasks.chunks import Report, work_on_chunk
+from tasks.delivery import deliver_waiting, store_traces
 from tasks.loading import load_batch
 from tasks.run_folder import RunFolder
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import load_settings
-from tasks.summary import Summary, finish_run
+from tasks.summary import Summary, finish_run, notes_of
 from tasks.wiring import CLOCK, metrics_recorder
 
 _RETRIES = 3
+_WAITING_LIMIT_S = 20.0
+"""So long a run cares for what others have left; the flow that maintains the ledger has more time."""
 _COMPUTING = Lock()
 """Python computes one chunk at a time; two at once would only make each other's queries late."""
 
@@ -53,6 +56,8 @@ def load(request: RunRequest) -> RunSpec:
     quarantined = sum(spec.quarantined.values())
     message = "batch %s: %d queries in %d chunks, %d records quarantined, flags %s"
     get_run_logger().info(message, spec.batch_id, spec.queries, spec.chunks, quarantined, spec.flags)
+    for note in notes_of(spec, request):
+        get_run_logger().warning("%s", note)
     return spec
 
 
@@ -75,6 +80,18 @@ def store_chunk(folder: Path, number: int, report: Report) -> int:
     """Hand the traces of a finished chunk to the ledger."""
     del report  # taken so that Prefect waits for the chunk
     return store_traces(RunFolder(folder), number)
+
+
+@task(name="send-waiting", cache_policy=NO_CACHE, persist_result=False)
+def send_waiting(*, probe: bool) -> None:
+    """Hand over what waits in the spool, whichever run put it there. A ledger that fails fails no run."""
+    sent = deliver_waiting(probe=probe, limit_s=_WAITING_LIMIT_S)
+    if sent.rows:
+        get_run_logger().info("the ledger has taken %d traces that waited", sent.rows)
+    for item in sent.set_aside:
+        get_run_logger().error("traces are in quarantine: %s: %s", item.name, item.reason)
+    for error in sent.errors:
+        get_run_logger().warning("traces wait in the spool: %s", error)
 
 
 @task(name="finish-batch", **_RETRY)

@@ -10,21 +10,25 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from core.adapters.intake import read_queries
 from core.adapters.quarantine import QuarantineFile
 from core.clock import Clock
-from core.errors import BatchError
+from core.errors import BatchError, StoreError
 from core.fallbacks import get_fallback_manager
+from core.fallbacks.stored_flags import FLAGS
+from core.flags import Flags
 from core.model import Query
 from core.records import query_record
+from ledger.level import Level
 from ledger.location import parse_location
 from ledger.objects import download
 from tasks.passage_index import passage_index
 from tasks.run_folder import RunFolder, write_rows
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import Settings
-from tasks.wiring import build_pipeline
+from tasks.wiring import build_pipeline, hash_key, state_store, trace_policy
 
 
 def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunSpec:
@@ -32,6 +36,7 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
 
     Raises:
         BatchError: the input cannot be used, or the batch id belongs to other input or another configuration.
+        ConfigError: the ledger is on, and what it masks, or hashes with, cannot be used.
     """
     request.check()
     folder = RunFolder.of(settings.home_folder, request.batch_id)
@@ -56,6 +61,10 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
     manager = get_fallback_manager()
     manager.refresh()  # they hold for the whole run: what another run of this process has seen may be old
     flags = manager.flag_view(request.flags).flags
+    has_ledger = _has_ledger(flags, request, settings)
+    if has_ledger:  # what is wrong with them shows now, not when the first traces are lost
+        trace_policy(settings)
+        hash_key(settings)
     spec = RunSpec(
         batch_id=request.batch_id,
         inputs=inputs,
@@ -64,7 +73,8 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
         versions=build_pipeline(index, settings.pipeline).versions,
         flags=flags.as_dict(),
         shadow=request.shadow,
-        ledger=_ledger(request, settings) if flags.ledger_enabled or request.shadow else None,
+        rollout=_rollout(flags),
+        ledger=_ledger(request, settings) if has_ledger else None,
         chunk_size=chunk_size,
         chunks=len(counts),
         queries=sum(counts),
@@ -112,6 +122,22 @@ def _refuse(spec: RunSpec, same: Mapping[str, bool]) -> None:
             f"batch id {spec.batch_id!r} was begun with other {', '.join(differs)}; "
             "choose another id, or repeat the run as it was begun to take it up"
         )
+
+
+def _has_ledger(flags: Flags, request: RunRequest, settings: Settings) -> bool:
+    return settings.ledger_level is not Level.OFF and (flags.ledger_enabled or request.shadow)
+
+
+def _rollout(flags: Flags) -> dict[str, Any] | None:
+    """Where the rollout stands, for the gates: what a run says of a step counts for that step alone."""
+    try:
+        stored = state_store().load(FLAGS)
+    except StoreError:
+        return None
+    rollout = None if stored is None else stored.value.get("rollout")
+    if not isinstance(rollout, Mapping):
+        return None
+    return {name: rollout.get(name) for name in ("phase", "attempt", "step")} | {"percentage": flags.rollout_percentage}
 
 
 def _ledger(request: RunRequest, settings: Settings) -> str:

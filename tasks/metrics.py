@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from core.breaker import Mode, Status
+from core.clock import Clock, SystemClock
 from core.flags import ROLLOUT_PERCENTAGE
 from core.metrics import (
     KNOWN_CONTRADICTIONS,
@@ -38,6 +39,9 @@ METRICS: Final = "metrics"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """The content type of what `render` returns: the format that every Prometheus reads."""
 
+FLUSH_EVERY_S: Final = 15.0
+"""Seconds between two writes of what a process has counted; Prometheus asks as often."""
+
 _NOTHING: Final = Metrics()
 
 
@@ -52,7 +56,7 @@ def load(store: StateStore) -> Metrics:
 
 
 def record(store: StateStore, delta: Metrics, *, actor: str) -> None:
-    """Add to what has been counted: once a chunk, never once a query, and only for a chunk that was computed now.
+    """Add to what has been counted: every few seconds, never once a query, and only for what was computed now.
 
     A chunk that is resumed was counted when it was computed. Where a write fails in a way that the store cannot tell
     from success, a lost answer say, the same delta may be counted twice; no count is lost.
@@ -85,11 +89,24 @@ class MetricsRecorder:
     Args:
         store_of: gives the store; asked for every write, and may raise.
         actor: who counts, for the history.
+        clock: tells when it is time to write.
+        every_s: seconds between two writes of `flush_if_due`. Each is a version of the shared value, kept for good in
+            the history of the state file, and some requests where a Prefect API keeps it.
     """
 
-    def __init__(self, store_of: Callable[[], StateStore], *, actor: str) -> None:
+    def __init__(
+        self,
+        store_of: Callable[[], StateStore],
+        *,
+        actor: str,
+        clock: Clock | None = None,
+        every_s: float = FLUSH_EVERY_S,
+    ) -> None:
         self._store_of: Final = store_of
         self._actor: Final = actor
+        self._clock: Final = clock or SystemClock()
+        self._every_s: Final = every_s
+        self._due_at = self._clock.now() + every_s
         self._lock: Final = threading.Lock()
         self._pending = _NOTHING
         self._error: str | None = None
@@ -108,6 +125,17 @@ class MetricsRecorder:
         """Add to what the next `flush` writes. It costs no call of the store."""
         with self._lock:
             self._pending = merge(self._pending, delta)
+
+    def flush_if_due(self) -> bool:
+        """Write what is pending if the last attempt is long enough ago; returns whether it was written now.
+
+        A process that is killed loses what it counted since: `every_s` seconds of it at most.
+        """
+        with self._lock:
+            if self._clock.now() < self._due_at:
+                return False
+            self._due_at = self._clock.now() + self._every_s
+        return self.flush()
 
     def flush(self) -> bool:
         """Write what is pending. Never raises for what goes wrong: metrics must not cost a chunk.
@@ -133,7 +161,13 @@ class MetricsRecorder:
 # --- what Prometheus reads ----------------------------------------------------------------------------------------
 
 
-def render(metrics: Metrics | None, health: Mapping[str, object], *, spool_depth: int | None = None) -> bytes:
+def render(
+    metrics: Metrics | None,
+    health: Mapping[str, object],
+    *,
+    spool_depth: int | None = None,
+    spool_bytes: int | None = None,
+) -> bytes:
     """All metrics in the text format of Prometheus.
 
     What is not known is left out, never shown as 0, so that `absent()` sees it. Series of labels that are known in
@@ -144,9 +178,12 @@ def render(metrics: Metrics | None, health: Mapping[str, object], *, spool_depth
         health: the keys of `get_health_status` that are metrics: `redo_active`, `circuit_breaker`,
             `ledger_circuit_breaker`, `flags` and `stale`; each may be missing.
         spool_depth: how many trace files wait for the ledger; `None` where nobody has looked.
+        spool_bytes: how much room they take.
     """
     registry = CollectorRegistry()
-    registry.register(_Page([*_gauges(health, spool_depth), *(() if metrics is None else _counted(metrics))]))
+    registry.register(
+        _Page([*_gauges(health, spool_depth, spool_bytes), *(() if metrics is None else _counted(metrics))])
+    )
     return generate_latest(registry)
 
 
@@ -168,6 +205,10 @@ def _counted(metrics: Metrics) -> Iterator[Metric]:
     yield _counter("redo_orchestrator_failures", "Queries on which REDO failed, in shadow too.", failures)
     failures = metrics.ledger_failures
     yield _counter("redo_ledger_failures", "Times that the ledger did not take a chunk's traces.", failures)
+    about = "Traces that were lost, because the spool or its disk had no room for them."
+    yield _counter("redo_ledger_refused_traces", about, metrics.ledger_refused)
+    about = "Entries of the spool that the ledger will never take, and that were set aside."
+    yield _counter("redo_ledger_quarantined_entries", about, metrics.ledger_quarantined)
     fallbacks = {**dict.fromkeys(KNOWN_FALLBACKS, 0), **metrics.fallbacks}
     about = "Queries that legacy answered because REDO could not"
     yield _counter("redo_fallback_activations", f"{about}.", sum(fallbacks.values()))
@@ -208,7 +249,7 @@ def _histograms(name: str, about: str, labels: tuple[str, ...], histograms: Mapp
     return family
 
 
-def _gauges(health: Mapping[str, object], spool_depth: int | None) -> Iterator[Metric]:
+def _gauges(health: Mapping[str, object], spool_depth: int | None, spool_bytes: int | None) -> Iterator[Metric]:
     breakers = {"orchestrator": health.get("circuit_breaker"), "ledger": health.get("ledger_circuit_breaker")}
     flags = health.get("flags")
     percentage = flags.get(ROLLOUT_PERCENTAGE) if isinstance(flags, Mapping) else None
@@ -222,6 +263,7 @@ def _gauges(health: Mapping[str, object], spool_depth: int | None) -> Iterator[M
         ),
         ("redo_state_stale", "Whether what is known of the shared state may be old.", health.get("stale")),
         ("redo_ledger_spool_depth", "Trace files that wait for the ledger.", spool_depth),
+        ("redo_ledger_spool_bytes", "Room that the traces that wait for the ledger take.", spool_bytes),
     )
     for name, about, value in values:
         if isinstance(value, int | float):

@@ -9,10 +9,10 @@
             output.jsonl        its part of the output
             decisions.jsonl     a short row a query, for the summary and the evaluation
             conflicts.jsonl         the contradictions that REDO found, served or not
-            traces.parquet      traces that the ledger has not acknowledged yet
             done.json           counts; written last, so that it says that the chunk is over
-            stored.json         the ledger's key and rows; written after the acknowledgement
+            stored.json         the ledger's key and rows; written by whoever sends the traces that lie in the spool
         output.jsonl            the output, unless the run was given another place
+        decisions.parquet       a short row a query of the finished run, for the gates of the rollout
         summary.json
 
 Each file appears whole or not at all: it is written beside its place and moved there.
@@ -73,11 +73,6 @@ class ChunkFolder:
         return self.path / "conflicts.jsonl"
 
     @property
-    def traces(self) -> Path:
-        """Traces that the ledger has not acknowledged yet."""
-        return self.path / "traces.parquet"
-
-    @property
     def done(self) -> Path:
         """Counts of a finished chunk."""
         return self.path / "done.json"
@@ -131,6 +126,11 @@ class RunFolder:
     def output(self) -> Path:
         """Where the output goes by default."""
         return self.path / "output.jsonl"
+
+    @property
+    def decisions(self) -> Path:
+        """A short row a query of the finished run."""
+        return self.path / "decisions.parquet"
 
     @property
     def summary(self) -> Path:

@@ -111,6 +111,8 @@ class RunSpec:
         versions: version of each replaceable part.
         flags: the flags of the run, pinned when it began.
         shadow: whether it is a shadow run.
+        rollout: the phase, attempt, step and percentage of the rollout that was under way when the run began; `None`
+            where none was.
         ledger: where traces go; `None` where the ledger is off.
         chunk_size: queries of a chunk.
         chunks, queries: how many there are.
@@ -126,6 +128,7 @@ class RunSpec:
     versions: dict[str, str]
     flags: dict[str, FlagValue]
     shadow: bool
+    rollout: dict[str, Any] | None
     ledger: str | None
     chunk_size: int
     chunks: int

@@ -30,6 +30,7 @@ from core.model import Decision, FallbackDecision, Passage, Query, Reason, Score
 from core.pipeline import Pipeline, PipelineConfig
 from core.ports import LedgerStore, StateStore
 from core.work import CallLimit
+from ledger.level import Level
 from tasks.settings import (
     Settings,
     load_environment_flags,
@@ -40,6 +41,8 @@ from tasks.settings import (
 )
 
 if TYPE_CHECKING:
+    from ledger.policy import TracePolicy
+    from ledger.spool import Spool
     from tasks.metrics import MetricsRecorder
 
 CLOCK: Clock = SystemClock()
@@ -131,6 +134,43 @@ def _ledger_store(uri: str, timeout_s: float) -> LedgerStore:
     from ledger.objects import open_store  # noqa: PLC0415
 
     return open_store(uri, timeout_s=timeout_s)
+
+
+def trace_spool(settings: Settings) -> Spool:
+    """Where traces wait for the ledger."""
+    from ledger.spool import Spool  # noqa: PLC0415
+
+    return Spool(settings.home_folder / "spool", max_bytes=settings.spool_max_bytes, clock=CLOCK)
+
+
+def trace_policy(settings: Settings) -> TracePolicy:
+    """How much of a trace the ledger keeps, and what is masked.
+
+    Raises:
+        ConfigError: a pattern to mask, or the file of them, cannot be used.
+    """
+    return _trace_policy(
+        settings.ledger_level,
+        settings.ledger_sample_rate,
+        settings.max_trace_bytes,
+        settings.ledger_redact,
+        settings.ledger_redact_file,
+    )
+
+
+@lru_cache(maxsize=4)
+def _trace_policy(
+    level: Level, sample_rate: float, max_trace_bytes: int, patterns: str, file: Path | None
+) -> TracePolicy:
+    from ledger.policy import TracePolicy  # noqa: PLC0415
+    from ledger.redaction import Redaction  # noqa: PLC0415
+
+    return TracePolicy(
+        level=level,
+        sample_rate=sample_rate,
+        max_trace_bytes=max_trace_bytes,
+        redaction=Redaction.of(patterns, file=file),
+    )
 
 
 def hash_key(settings: Settings) -> bytes:

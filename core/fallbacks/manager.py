@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from core.breaker import CircuitBreaker, Mode, Outcome, Permit
+from core.breaker import CircuitBreaker, Mode, Outcome, Permit, Status
 from core.breaker.circuit import CALLER_ERRORS
 from core.bulkhead import Bulkhead, BulkheadFullError
 from core.errors import TransientStoreError
@@ -309,7 +309,22 @@ class RedoFallbackManager:
         stale = [part.breaker.name for part in (self._orchestrator, self._ledger) if part.breaker.is_stale]
         return f"{', '.join(stale)}: the shared state did not answer" if stale else None
 
+    @property
+    def orchestrator_status(self) -> Status:
+        """The state of the orchestrator's breaker as this process knows it, without asking the store."""
+        return self._orchestrator.breaker.state.status
+
     # --- orders
+
+    def close_ledger_breaker(self, *, actor: str | None = None, reason: str | None = None) -> None:
+        """Close the ledger's breaker for all processes: somebody has tried the ledger, and it works.
+
+        Raises:
+            StoreError: the shared state does not answer.
+        """
+        who, why = actor or self._around.actor, reason or "the ledger has taken traces"
+        self._ledger.breaker.reset(actor=who, reason=why)
+        self._ledger.last_error = None
 
     def set_breaker_mode(self, mode: Mode, *, actor: str | None = None, reason: str | None = None) -> None:
         """Set the mode of the orchestrator's breaker for all processes. Raises StoreError where that fails."""

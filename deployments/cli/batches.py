@@ -19,7 +19,7 @@ from core.errors import FlagError, InputError
 from core.flags import FlagValue, parse_flag_text
 from deployments.cli.interrupts import leaving_at_once
 from deployments.cli.progress import progress_of
-from deployments.cli.terminal import ERRORS, show_summary
+from deployments.cli.terminal import ERRORS, show_error, show_summary
 from tasks.run_folder import RunFolder
 from tasks.run_spec import RunRequest
 from tasks.settings import Settings, load_settings, prepare_prefect_environment
@@ -106,6 +106,8 @@ def _run(request: RunRequest, settings: Settings, *, as_json: bool, verbose: boo
     folder = RunFolder.of(settings.home_folder, request.batch_id)
     with leaving_at_once(request.batch_id), nullcontext() if quiet else progress_of(folder, console=ERRORS):
         summary = _run_flow(request)
+    for note in summary["notes"] if as_json else ():
+        show_error(note)
     if as_json:
         print(json.dumps(summary))  # noqa: T201 - exactly this, whatever the terminal
     else:

@@ -15,14 +15,20 @@ from typing import Annotated
 
 import typer
 
+import deployments.cli.ledger_drain  # each adds its commands to ledger_app
+import deployments.cli.ledger_forget
+import deployments.cli.ledger_replay
+import deployments.cli.ledger_upkeep  # noqa: F401 - the last one is what Ruff counts as unused
 from core.errors import InputError, RedoError
 from deployments.cli.batches import demo, run
 from deployments.cli.config import config
+from deployments.cli.deploy import deploy
 from deployments.cli.flags import flags_app
 from deployments.cli.ledger import ledger_app
 from deployments.cli.serve import serve
 from deployments.cli.status import reset, status
 from deployments.cli.terminal import ERRORS, show_error
+from deployments.cli.up import up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +39,8 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(run)
 app.command()(serve)
+app.command()(up)
+app.command()(deploy)
 app.command()(status)
 app.command()(config)
 app.command()(reset)

@@ -110,9 +110,16 @@ def _places(summary: Mapping[str, Any]) -> Table:
     ledger = summary["ledger"]
     table.add_row("ledger", Text("off" if ledger is None else f"{ledger['uri']}  ({ledger['rows']:,} rows)"))
     if ledger is not None and ledger["pending"]:
-        pending = f"{ledger['pending']:,} traces are still here; the same command sends them again"
-        table.add_row("", Text(f"{pending} (--batch-id {summary['batch_id']})", "yellow"))
+        pending = f"{ledger['pending']:,} traces wait in the spool; `redo ledger drain` sends them,"
+        table.add_row("", Text(f"{pending} or the same command (--batch-id {summary['batch_id']})", "yellow"))
+    if ledger is not None and ledger["error"]:
         table.add_row("", Text(f"because {ledger['error']}", "yellow"))
+    if ledger is not None and ledger["refused"]:
+        table.add_row("", Text(f"{ledger['refused']:,} traces are lost: there was no room for them", "red"))
+    if ledger is not None and ledger["quarantined"]:
+        table.add_row("", Text(f"{ledger['quarantined']:,} traces are in quarantine; the ledger never has them", "red"))
+    for note in summary["notes"]:
+        table.add_row("note", Text(note, "yellow"))
     return table
 
 

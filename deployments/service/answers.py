@@ -9,7 +9,7 @@ than it can do, answers are plainer, not later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
@@ -39,6 +39,7 @@ class Answers:
         manager: decides who answers, and is told how REDO did.
         pipeline: chooses the evidence. As `tasks.wiring` makes it, it gives up a stage that hangs.
         count: is given the counts of each answer.
+        record: is given each answer for its trace, with the versions of the parts that made it.
         patience_s: seconds that a question waits for a worker before legacy answers it.
         redo_workers: run the guard and the pipeline.
         legacy_workers: make the legacy selections of those who could not wait.
@@ -51,6 +52,7 @@ class Answers:
         *,
         count: Callable[[Metrics], object],
         patience_s: float,
+        record: Callable[[QueryResult, Mapping[str, str]], object] = lambda *_: None,
         redo_workers: Executor | None = None,
         legacy_workers: Executor | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class Answers:
         self._pipeline = pipeline
         self._count = count
         self._patience_s = patience_s
+        self._record = record
         self._redo_workers = redo_workers or workers("redo-chat")
         self._legacy_workers = legacy_workers or workers("redo-chat-legacy")
 
@@ -86,14 +89,15 @@ class Answers:
 
     def _guarded(self, query: Query) -> QueryResult:
         """Let the guard decide, run the pipeline, and tell the guard how REDO did."""
-        guarded = self._manager.admit(query)
+        guarded, pipeline = self._manager.admit(query), self._pipeline
         try:
-            (result,) = self._pipeline.run([query], [guarded.decision])
+            (result,) = pipeline.run([query], [guarded.decision])
         except BaseException:
             guarded.ignore()
             raise
         guarded.report(result)
         self._count(add_results([result]))
+        self._record(result, pipeline.versions)
         return result
 
     def _without_redo(self, query: Query) -> QueryResult:
@@ -101,8 +105,10 @@ class Answers:
         decision = self._manager.decide(query)
         if decision.runs_redo:
             decision = FallbackDecision(Decision.FALLBACK, Reason.BULKHEAD_FULL, decision.bucket)
-        (result,) = self._pipeline.run([query], [decision])
+        pipeline = self._pipeline
+        (result,) = pipeline.run([query], [decision])
         self._count(add_results([result]))
+        self._record(result, pipeline.versions)
         return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from deployments.service.flag_routes import flag_routes
 from deployments.service.schemas import Alive
 from deployments.service.services import Services
 
+_LOG: Final = logging.getLogger("redo.service")
 _ABOUT: Final = """
 REDO chooses the evidence that a language model should read, behind flags, beside the legacy selection that it replaces.
 
@@ -57,7 +59,11 @@ def create_app(services: Services) -> FastAPI:
             await run_in_threadpool(background.stop)
             if services.answers is not None:
                 services.answers.close()
-            await run_in_threadpool(services.recorder.flush)
+            for work in (*services.closing, services.recorder.flush):
+                try:
+                    await run_in_threadpool(work)
+                except Exception:  # noqa: BLE001 - the others are to be done all the same
+                    _LOG.exception("at the end")
 
     app = FastAPI(title="REDO", version=version("redo"), description=_ABOUT, lifespan=lifespan, redoc_url=None)
     refusals.install(app)

@@ -15,6 +15,7 @@ from deployments.service.access import Access
 from deployments.service.flag_routes import PROTECTED, flags_of
 from deployments.service.schemas import Configuration
 from deployments.service.services import Services
+from ledger.spool import Usage
 from tasks.metrics import CONTENT_TYPE, load, render
 
 _LOG: Final = logging.getLogger("redo.service")
@@ -66,9 +67,24 @@ def debug_routes(services: Services, access: Access) -> APIRouter:
     def metrics() -> Response:
         """What all processes have counted, and the state of the guard."""
         services.recorder.flush()
-        return Response(render(_counted(services), manager.get_health_status()), media_type=CONTENT_TYPE)
+        used = _spooled(services)
+        page = render(
+            _counted(services),
+            manager.get_health_status(),
+            spool_depth=None if used is None else used.entries,
+            spool_bytes=None if used is None else used.bytes,
+        )
+        return Response(page, media_type=CONTENT_TYPE)
 
     return router
+
+
+def _spooled(services: Services) -> Usage | None:
+    try:
+        return None if services.spool_usage is None else services.spool_usage()
+    except StoreError as error:
+        _LOG.warning("metrics: %s", error)
+        return None
 
 
 def _counted(services: Services) -> Metrics | None:

@@ -10,6 +10,7 @@ from core.fallbacks import RedoFallbackManager
 from core.ports import StateStore
 from deployments.service.answers import Answers
 from deployments.service.background import Job
+from ledger.spool import Usage
 from tasks.metrics import MetricsRecorder
 
 
@@ -33,6 +34,8 @@ class Services:
         passages: the file that is searched.
         parts: name and version of the pipeline's parts.
         jobs: what is done again and again while the service runs.
+        closing: is done at the end, in turn, when the jobs have ended.
+        spool_usage: says how much waits for the ledger.
         query_id: makes the id of a question.
     """
 
@@ -46,4 +49,6 @@ class Services:
     passages: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()
+    closing: tuple[Callable[[], object], ...] = ()
+    spool_usage: Callable[[], Usage] | None = None
     query_id: Callable[[], str] = new_query_id

@@ -261,8 +261,13 @@ class Outage:
 
     @property
     def rows(self) -> int:
-        """How many traces it has taken."""
-        return sum(pq.read_table(io.BytesIO(body)).num_rows for body in self.objects.values())
+        """How many traces it has taken and committed."""
+        taken = (body for path, body in self.objects.items() if path.endswith(".parquet"))
+        manifests = (path for path in self.objects if path.endswith(".json"))
+        assert {path.replace("/manifests/", "/traces/")[:-5] for path in manifests} == {
+            path[:-8] for path in self.objects if path.endswith(".parquet")
+        }
+        return sum(pq.read_table(io.BytesIO(body)).num_rows for body in taken)
 
 
 @pytest.fixture(params=["refused", "503", "silence"])
@@ -298,7 +303,14 @@ def test_a_ledger_that_fails_changes_no_selection(
     monkeypatch.delenv("REDO_FALLBACK_TIMEOUT")
     again = run("outage", 20, **asked)
     assert again["resumed"] == 2
-    assert again["ledger"] == {"uri": "s3://bucket/ledger", "rows": 20, "pending": 0, "error": None}
+    assert again["ledger"] == {
+        "uri": "s3://bucket/ledger",
+        "rows": 20,
+        "pending": 0,
+        "refused": 0,
+        "quarantined": 0,
+        "error": None,
+    }
     assert outage.rows == 20
     assert Path(again["output"]).read_bytes() == Path(healthy["output"]).read_bytes()
 

@@ -16,8 +16,9 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 
+from core.breaker import Status
 from core.errors import BatchError
-from core.fallbacks import reset_fallback_state
+from core.fallbacks import get_fallback_manager
 from core.flags import rollout_bucket
 from flows.run_batch import ChunksFailedError, run_batch
 from ledger.objects import download, upload
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
 
 REDO = {"orchestrator.redo_enabled": True}
 WITH_LEDGER = REDO | {"ledger.enabled": True}
+DELIVERED = {"pending": 0, "refused": 0, "quarantined": 0, "error": None}
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ class TestShadow:
         assert summary["decisions"] == {"redo": 0, "legacy": 10, "fallback": 0}
         assert summary["reasons"] == {"SHADOW": 10}
         assert summary["contradictions"] == {"numeric": 10}
-        assert summary["ledger"] == {"uri": str(shadow.home / "ledger"), "rows": 10, "pending": 0, "error": None}
+        assert summary["ledger"] == {"uri": str(shadow.home / "ledger"), "rows": 10, **DELIVERED}
         assert (summary["resumed"], summary["chunks"]) == (0, 10)
 
     def test_the_quality_of_both_arms(self, shadow: ShadowRun) -> None:
@@ -165,6 +167,18 @@ class TestFlags:
         disputes = [[found["left"]["passage_id"] for found in record["contradictions"]] for record in output]
         assert disputes[0 if chosen == "s-0" else 1] != []
         assert disputes[1 if chosen == "s-0" else 0] == []
+
+    def test_a_ledger_that_is_not_used_is_named(self, files: BatchFiles, tmp_path: Path) -> None:
+        """A place for traces, and a ledger that is off: the summary says so in a sentence."""
+        place = str(tmp_path / "unused")
+        (note,) = run(files, ledger=place)["notes"]
+        assert note.startswith(f"--ledger {place} is not used: the ledger is off")
+        assert run(files, ledger=place, flags=WITH_LEDGER)["notes"] == []
+
+    def test_a_level_of_off_is_a_ledger_that_is_off(self, files: BatchFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the flags say."""
+        monkeypatch.setenv("LEDGER_LEVEL", "off")
+        assert run(files, flags=WITH_LEDGER)["ledger"] is None
 
 
 class TestTakenUp:
@@ -260,7 +274,7 @@ class TestLedgerThatFails:
     """It costs no answer."""
 
     def test_its_traces_are_delivered_by_the_next_run(self, files: BatchFiles, tmp_path: Path) -> None:
-        """The run completes with every answer and says what is pending; the same run again delivers it, once it may."""
+        """The run completes with every answer and says what is pending; the same run again delivers it at once."""
         blocked = tmp_path / "blocked"
         blocked.write_text("a file where the ledger should be")
         place = str(blocked / "ledger")
@@ -270,25 +284,32 @@ class TestLedgerThatFails:
         assert len(read_jsonl(Path(summary["output"]))) == 5
         assert (summary["ledger"]["rows"], summary["ledger"]["pending"]) == (0, 5)
         assert "Not a directory" in summary["ledger"]["error"]
+        assert get_fallback_manager()._ledger.breaker.state.status is Status.OPEN
         blocked.unlink()
-        again = run(files, **asked)
-        assert (again["ledger"]["rows"], again["ledger"]["pending"]) == (0, 5)
-        assert "BREAKER_OPEN" in again["ledger"]["error"]  # after three failures the ledger is left alone for a minute
-        reset_fallback_state()
-        again = run(files, **asked)
+        again = run(files, **asked)  # after three failures the ledger is left alone for a minute, but for who asks
+        assert get_fallback_manager()._ledger.breaker.state.status is Status.CLOSED
         assert again["resumed"] == 3
-        assert again["ledger"] == {"uri": place, "rows": 5, "pending": 0, "error": None}
+        assert again["ledger"] == {"uri": place, "rows": 5, **DELIVERED}
         assert column(place, "query_id") == [f"q-{number:04d}" for number in range(5)]
+
+    def test_the_next_run_delivers_what_others_left(self, files: BatchFiles, tmp_path: Path) -> None:
+        """Another batch does, once its own traces are taken."""
+        blocked = tmp_path / "blocked"
+        blocked.write_text("a file where the ledger should be")
+        run(files, batch_id="left", flags=WITH_LEDGER, ledger=str(blocked / "ledger"), chunk_size=5)
+        blocked.unlink()
+        run(files, batch_id="next", flags=WITH_LEDGER, chunk_size=5)
+        assert column(str(blocked / "ledger"), "batch_id") == ["left"] * 5
 
     def test_what_may_pass_is_tried_again(self, files: BatchFiles, stumbling_store: type[StumblingStore]) -> None:
         """The store's own client tries three times, then the task does; nothing is pending in the end."""
         stumbling_store.stumbles = 3
         summary = run(files, chunk_size=5, flags=WITH_LEDGER, ledger="s3://bucket/ledger")
-        assert summary["ledger"] == {"uri": "s3://bucket/ledger", "rows": 5, "pending": 0, "error": None}
-        assert stumbling_store.puts == 4
+        assert summary["ledger"] == {"uri": "s3://bucket/ledger", "rows": 5, **DELIVERED}
+        assert stumbling_store.puts == 5  # of the object, of its manifest
 
 
-OF_THE_RUN = {"flow_run_id", "recorded_at", "started_at", "latency_ms", "dt"}
+OF_THE_RUN = {"flow_run_id", "recorded_at", "started_at", "latency_ms", "payload_bytes", "original_bytes", "dt"}
 
 
 def test_the_same_batch_gives_the_same_bytes(
@@ -321,7 +342,7 @@ def test_everything_may_lie_in_s3(ending: str, files: BatchFiles, s3_bucket: str
         upload(path, places[what])
     output, ledger = f"s3://{s3_bucket}/out/answers.{ending}", f"s3://{s3_bucket}/ledger"
     summary = run(files, **places, batch_id="s3", output=output, ledger=ledger, flags=WITH_LEDGER)
-    assert (summary["output"], summary["ledger"]) == (output, {"uri": ledger, "rows": 5, "pending": 0, "error": None})
+    assert (summary["output"], summary["ledger"]) == (output, {"uri": ledger, "rows": 5, **DELIVERED})
     assert column(ledger, "query_id") == [f"q-{number:04d}" for number in range(5)]
     copy = tmp_path / f"copy.{ending}"
     download(output, copy)

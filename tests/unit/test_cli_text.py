@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployments.cli.ledger import show_trace
 from deployments.cli.terminal import show_error, show_summary, show_table
+from deployments.cli.trace_view import show_trace
 
 HOSTILE = "a [red]b[/red] [/] :smile: \\[c] [link=x]"
 SUMMARY: dict[str, Any] = {
@@ -26,11 +26,12 @@ SUMMARY: dict[str, Any] = {
     "disputed": ["0123456789abcdef0123456789abcdef"],
     "errors": {},
     "output": "/runs/batch-1/output.jsonl",
-    "ledger": {"uri": "/home/ledger", "rows": 1234, "pending": 0, "error": None},
+    "ledger": {"uri": "/home/ledger", "rows": 1234, "pending": 0, "refused": 0, "quarantined": 0, "error": None},
     "quality": None,
     "resumed": 0,
     "chunks": 13,
     "run_folder": "/runs/batch-1",
+    "notes": (),
 }
 
 
@@ -61,17 +62,35 @@ class TestSummary:
             run_folder=f"/r/{HOSTILE}",
             quarantined=1,
             errors={f"ValueError: {HOSTILE}": 2},
-            ledger={"uri": f"/l/{HOSTILE}", "rows": 1234, "pending": 0, "error": None},
+            ledger={"uri": f"/l/{HOSTILE}", "rows": 1234, "pending": 0, "refused": 0, "quarantined": 0, "error": None},
         )
         for shown in ("/o/", "/r/", "/l/", "2 x ValueError: "):
             assert f"{shown}{HOSTILE}" in text
 
     def test_what_is_pending_says_how_to_send_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The id is named, because a run without one gets a new one."""
-        ledger = {"uri": "/home/ledger", "rows": 1000, "pending": 234, "error": f"no room {HOSTILE}"}
+        ledger = {
+            "uri": "/home/ledger",
+            "rows": 1000,
+            "pending": 234,
+            "refused": 0,
+            "quarantined": 0,
+            "error": f"no room {HOSTILE}",
+        }
         text = printed(capsys, ledger=ledger)
-        assert "234 traces are still here; the same command sends them again (--batch-id batch-1)" in text
+        expected = (
+            "234 traces wait in the spool; `redo ledger drain` sends them, or the same command (--batch-id batch-1)"
+        )
+        assert expected in text
         assert f"because no room {HOSTILE}" in text
+
+    def test_what_is_lost_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Refused and quarantined traces, each in a line, and what the user should know besides."""
+        ledger = {"uri": "/l", "rows": 1000, "pending": 0, "refused": 200, "quarantined": 34, "error": None}
+        text = printed(capsys, ledger=ledger, notes=(f"--ledger {HOSTILE} is not used",))
+        assert "200 traces are lost: there was no room for them" in text
+        assert "34 traces are in quarantine" in text
+        assert f"--ledger {HOSTILE} is not used" in text
 
     def test_a_batch_that_was_done_before_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Wholly, or in part."""
@@ -83,7 +102,7 @@ class TestSummary:
     @pytest.mark.parametrize("width", [80, 200])
     def test_the_next_commands_can_be_typed(self, width: int, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
         """A shell reads each as one command with the words that were meant, however narrow the terminal."""
-        ledger = {"uri": uri, "rows": 1234, "pending": 0, "error": None}
+        ledger = {"uri": uri, "rows": 1234, "pending": 0, "refused": 0, "quarantined": 0, "error": None}
         text = printed(capsys, width=width, ledger=ledger)
         commands = [shlex.split(line) for line in text.partition("Next:")[2].splitlines() if line.strip()]
         place = [] if uri == "/home/ledger" else ["--ledger", uri]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.adapters.manual_clock import ManualClock
-from core.errors import BatchError
+from core.errors import BatchError, ConfigError
 from core.model import Query
 from core.records import parse_query
 from ledger.objects import upload
@@ -20,6 +20,7 @@ from tasks.loading import load_batch
 from tasks.run_folder import RunFolder, read_json, write_json
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import load_settings
+from tasks.wiring import state_store
 from tests.batch_samples import BatchFiles, passage_rows, query_rows, read_jsonl, write_batch, write_jsonl
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,6 +73,37 @@ class TestFirstTime:
         assert spec.pipeline_config == load_settings().pipeline
         assert spec.started == NOON
         assert (spec.shadow, spec.ledger) == (False, None)
+
+    def test_a_run_keeps_where_the_rollout_stands(self, asked: RunRequest) -> None:
+        """Phase, attempt, step and percentage of the moment in which it began; nothing where no rollout is on."""
+        assert load(replace(asked, batch_id="before")).rollout is None
+        rollout = {"phase": "gradual", "attempt": 2, "step": 1, "status": "running", "plan": {}}
+        state_store().swap(
+            "flags", expected_version=0, value={"rollout_percentage": 25, "rollout": rollout}, actor="ann", reason="go"
+        )
+        expected = {"phase": "gradual", "attempt": 2, "step": 1, "percentage": 25}
+        assert load(asked).rollout == expected
+
+    @pytest.mark.parametrize("bad", ["gradual", 3, ["gradual"]])
+    def test_a_rollout_that_cannot_be_read_is_none(self, asked: RunRequest, bad: object) -> None:
+        """No run fails for it."""
+        state_store().swap("flags", expected_version=0, value={"rollout": bad}, actor="ann", reason="by hand")
+        assert load(asked).rollout is None
+
+    def test_a_level_of_off_is_a_ledger_that_is_off(self, asked: RunRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In shadow too."""
+        monkeypatch.setenv("LEDGER_LEVEL", "off")
+        assert load(replace(asked, shadow=True)).ledger is None
+
+    def test_a_pattern_that_is_none_is_found_at_the_start(
+        self, asked: RunRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not by the first traces that are lost; where the ledger is off it does not matter."""
+        (tmp_path / "patterns.toml").write_text("order = '('")
+        monkeypatch.setenv("LEDGER_REDACT_FILE", str(tmp_path / "patterns.toml"))
+        with pytest.raises(ConfigError, match=r"patterns.toml: order: .* no regular expression"):
+            load(replace(asked, shadow=True))
+        assert load(replace(asked, batch_id="off")).ledger is None
 
     def test_the_setting_decides_about_chunks_unless_the_run_does(
         self, asked: RunRequest, monkeypatch: pytest.MonkeyPatch

@@ -180,7 +180,7 @@ class TestPage:
 
     def test_it_is_the_text_format(self) -> None:
         """Prometheus' own parser reads it, and the content type says which format it is."""
-        assert described(render(Metrics(), HEALTH, spool_depth=0))
+        assert described(render(Metrics(), HEALTH, spool_depth=0, spool_bytes=0))
         assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
     def test_equal_values_give_equal_bytes(self) -> None:
@@ -193,6 +193,6 @@ class TestPage:
         """Name, type and labels of each row of docs/metrics.md are those of the page, and back."""
         rows = re.findall(r"^\| `(redo_\w+)` \| (\w+) \| ([^|]*)\| [^|]+ \|$", DOCS.read_text(), re.MULTILINE)
         listed = [(name, kind, tuple(sorted(re.findall(r"`(\w+)`", labels)))) for name, kind, labels in rows]
-        page: set[Any] = described(render(Metrics(), HEALTH, spool_depth=0))
+        page: set[Any] = described(render(Metrics(), HEALTH, spool_depth=0, spool_bytes=0))
         assert set(listed) == page
         assert len(listed) == len(page)

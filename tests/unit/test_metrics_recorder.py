@@ -207,3 +207,33 @@ class TestStoreDown:
         store.before_swap = add_and_fail
         assert not recorder.flush()
         assert recorder.pending == times(2)
+
+
+class TestDue:
+    """Writing now and then, for each write is a version."""
+
+    def test_it_writes_when_it_is_time(self, store: TroubledStore) -> None:
+        """What comes in between goes with the next; the end of a run does not wait."""
+        clock = ManualClock()
+        recorder = MetricsRecorder(lambda: store, actor="worker-1", clock=clock, every_s=15)
+        for seconds, written in ((0, False), (14.9, False), (0.1, True), (1, False), (14, True), (0, False)):
+            clock.advance(seconds)
+            recorder.add(CHUNK)
+            assert recorder.flush_if_due() is written
+        assert len(store.history(METRICS, 9)) == 2
+        assert recorder.pending == times(1)
+        assert recorder.flush()
+        assert load(store) == times(6)
+
+    def test_a_store_that_is_down_is_asked_as_often(self, store: TroubledStore) -> None:
+        """Not once a chunk."""
+        clock = ManualClock()
+        recorder = MetricsRecorder(lambda: store, actor="worker-1", clock=clock, every_s=15)
+        store.error = TransientStoreError("the store is down")
+        recorder.add(CHUNK)
+        clock.advance(15)
+        assert not recorder.flush_if_due()
+        assert recorder.error is not None
+        store.error = None
+        assert not recorder.flush_if_due()
+        assert recorder.pending == CHUNK

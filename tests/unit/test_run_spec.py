@@ -119,6 +119,7 @@ def a_spec(**change: Any) -> RunSpec:
         "versions": {"retriever": "bm25s-1"},
         "flags": Flags(redo_enabled=True, rollout_percentage=12.5).as_dict(),
         "shadow": False,
+        "rollout": {"phase": "gradual", "attempt": 1, "step": 2, "percentage": 12.5},
         "ledger": None,
         "chunk_size": 100,
         "chunks": 2,
@@ -171,7 +172,13 @@ def test_the_digest_covers_what_shapes_the_results(change: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     "change",
-    [{"chunk_size": 7}, {"started_at": "2027-01-01T00:00:00+00:00"}, {"ledger": "/elsewhere"}, {"index": "/moved"}],
+    [
+        {"chunk_size": 7},
+        {"started_at": "2027-01-01T00:00:00+00:00"},
+        {"ledger": "/elsewhere"},
+        {"index": "/moved"},
+        {"rollout": None},
+    ],
 )
 def test_the_digest_leaves_out_what_does_not(change: dict[str, Any]) -> None:
     """When and where a batch runs, and in what chunks, is not part of what its traces are."""

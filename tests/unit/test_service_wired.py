@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from core.errors import BatchError, InputError
 from deployments.service.app import create_app
 from deployments.service.services import Services
 from deployments.service.wired import passage_index, wired
+from ledger.query import run_query
 from tasks.settings import load_settings
 from tests.batch_samples import passage_rows, write_jsonl
 from tests.service_samples import HERE, ON, TestClient
@@ -43,8 +46,8 @@ def test_without_passages_it_has_all_but_chat(redo_home: Path) -> None:
     services = wired(None)
     assert services.answers is None
     assert services.state == {"kind": "sqlite_file", "place": str(redo_home / "state.sqlite")}
-    assert [job.name for job in services.jobs] == ["refresh", "health", "metrics"]
-    assert [job.every_s for job in services.jobs] == [0.5, 30.0, 15.0]
+    assert [job.name for job in services.jobs] == ["refresh", "health", "metrics", "ledger"]
+    assert [job.every_s for job in services.jobs] == [0.5, 30.0, 15.0, 5.0]
 
 
 def test_it_answers_from_the_passages(passages: Path) -> None:
@@ -128,3 +131,49 @@ def test_an_index_that_is_built_anew_is_opened_anew(redo_home: Path, passages: P
     (index / "index.json").write_bytes((index / "index.json.old").read_bytes())
     do(services, "index")
     assert "fathom" in ask(services)["answer"]
+
+
+class TestTraces:
+    """What `/chat` leaves in the ledger."""
+
+    def test_an_answer_reaches_the_ledger(self, passages: Path, redo_home: Path) -> None:
+        """Over the spool, where the ledger is on; the page of metrics shows what waits."""
+        services = wired(passages)
+        services.manager.flags.set({**ON, "ledger.enabled": True})
+        for _ in range(3):
+            assert ask(services, session_id="s-1")["decision"] == "redo"
+            do(services, "traces")
+        assert services.spool_usage is not None
+        assert services.spool_usage().entries == 3
+        with TestClient(create_app(replace(services, jobs=())), base_url="http://127.0.0.1", client=HERE) as client:
+            page = client.get("/debug/metrics").text
+        assert "redo_ledger_spool_depth 3.0" in page
+        assert services.spool_usage().entries == 0  # what the service does at its end
+        ledger = str(redo_home / "ledger")
+        (row,) = run_query(ledger, "select count(*), count(distinct trace_id), any_value(batch_id) from traces").rows
+        assert row[:2] == (3, 3)
+        assert re.fullmatch(r"service-[0-9a-f]{8}-\d{8}", str(row[2]))
+        assert len(list((redo_home / "ledger").rglob("*.parquet"))) == 1
+
+    def test_without_the_flag_there_is_none(self, passages: Path) -> None:
+        """Nor where the level is off."""
+        services = wired(passages)
+        services.manager.flags.set(ON)
+        ask(services)
+        do(services, "traces")
+        assert services.spool_usage is not None
+        assert services.spool_usage().entries == 0
+
+    def test_a_level_of_off_has_no_job(self, passages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the flags say later."""
+        monkeypatch.setenv("LEDGER_LEVEL", "off")
+        assert "traces" not in [job.name for job in wired(passages).jobs]
+
+    def test_a_home_that_takes_no_file_costs_no_answer(self, passages: Path, redo_home: Path) -> None:
+        """The service begins without traces."""
+        redo_home.mkdir()
+        (redo_home / "spool").write_text("a file where the spool should be")
+        services = wired(passages)
+        services.manager.flags.set({**ON, "ledger.enabled": True})
+        assert ask(services)["decision"] == "redo"
+        assert "traces" not in [job.name for job in services.jobs]
