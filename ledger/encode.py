@@ -165,7 +165,7 @@ def trace_rows(
     policy = policy or TracePolicy()
     if policy.level is Level.OFF:
         raise ValueError("level off: there is nothing to encode")
-    texts = Texts(policy.redaction)
+    texts = policy.texts
     shared = Shared(_shared_columns(run, recorded_at, texts))
     scores = evaluations or _EMPTY
     return [
@@ -277,13 +277,19 @@ def _arrays(rows: Sequence[Row]) -> list[pa.Array]:
         if name in SIZES:
             return pa.array([row.get(name) for row in rows], type=kind)
         if name in shared:
-            return pa.array([_entries(shared[name])], type=kind).take(pa.array([0] * len(rows), type=pa.int32()))
+            return _repeated(shared[name], len(rows), kind)
         if name not in present:
             return pa.nulls(len(rows), kind)
         values = [columns.get(name) for columns in own]
         return pa.array(map(_entries, values) if pa.types.is_map(kind) else values, type=kind)
 
     return [array(column.name, column.type) for column in FILE_SCHEMA]
+
+
+def _repeated(value: object, length: int, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_map(kind):
+        return pa.array([value] * length, type=kind)
+    return pa.array([_entries(value)], type=kind).take(pa.array([0] * length, type=pa.int32()))
 
 
 def _entries(value: object) -> object:
@@ -298,18 +304,37 @@ def _table_array(tables: Sequence[Table | None], kind: pa.ListType) -> pa.Array:
     offsets = [None if table is None else start for table, start in zip(tables, ends, strict=False)] + ends[-1:]
     filled = [table for table in tables if table]
     fields = list(kind.value_type)
-    uniform = all(table.keys() == filled[0].keys() for table in filled)
-    children = [_child_array(filled, child, ends[-1], uniform=uniform) for child in fields]
+    spread: dict[tuple[bool, ...], pa.Array] = {}
+    children = [_child_array(filled, child, ends[-1], spread) for child in fields]
     structs = pa.StructArray.from_arrays(children, fields=fields)
     return pa.ListArray.from_arrays(pa.array(offsets, type=pa.int32()), structs, type=kind)
 
 
-def _child_array(tables: Sequence[Table], child: pa.Field, length: int, *, uniform: bool) -> pa.Array:
+def _child_array(
+    tables: Sequence[Table], child: pa.Field, length: int, spread: dict[tuple[bool, ...], pa.Array]
+) -> pa.Array:
+    """One field of all elements. `spread` keeps how the values lie among the nulls, where some rows do not have it."""
     name = child.name
-    if not any(name in table for table in tables[: 1 if uniform else None]):
+    having = tuple([name in table for table in tables])
+    if not any(having):
         return pa.nulls(length, child.type)
-    lists = [table[name] if name in table else [None] * length_of(table) for table in tables]
-    return pa.array(list(chain.from_iterable(lists)), type=child.type)
+    values = pa.array(list(chain.from_iterable([table[name] for table in tables if name in table])), type=child.type)
+    if all(having):
+        return values
+    if having not in spread:
+        spread[having] = _places(tables, having)
+    return values.take(spread[having])
+
+
+def _places(tables: Sequence[Table], having: Sequence[bool]) -> pa.Array:
+    """For each element the place of its value among those of the rows that have one, null in the other rows."""
+    places: list[int | None] = []
+    at = 0
+    for table, has in zip(tables, having, strict=True):
+        length = length_of(table)
+        places.extend(range(at, at + length) if has else [None] * length)
+        at += length if has else 0
+    return pa.array(places, type=pa.int32())
 
 
 def _dictionary_columns() -> list[str]:

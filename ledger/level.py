@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+MIN_TRACE_BYTES: Final = 3_000
+"""The smallest limit of a trace: ids and decisions take up to 2,800 bytes, with ids as long as records may be."""
 
 
 class Level(StrEnum):

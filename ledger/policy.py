@@ -12,9 +12,9 @@ from typing import Final
 from core.errors import ConfigError
 from core.model import Decision, Selection
 from core.trace import Trace
-from ledger.level import Level
+from ledger.level import MIN_TRACE_BYTES, Level
 from ledger.redaction import DEFAULT_PATTERNS, Redaction
-from ledger.truncation import MIN_TRACE_BYTES
+from ledger.rows import Texts
 
 _HASH_DIGITS: Final = 13  # 52 bits: as many as a float counts exactly
 
@@ -32,6 +32,7 @@ class TracePolicy:
         sample_rate: share of the traces that level full keeps in full, 0 to 1; the others are kept as at min.
         max_trace_bytes: the most bytes of a row as canonical JSON; see `ledger.truncation`.
         redaction: masks secrets.
+        texts: the masked texts that it remembers; they save time and change no result.
 
     Raises:
         ConfigError: a value that cannot be used.
@@ -41,8 +42,10 @@ class TracePolicy:
     sample_rate: float = 1.0
     max_trace_bytes: int = 100_000
     redaction: Redaction = field(default_factory=_default_redaction)
+    texts: Texts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", Texts(self.redaction))
         if not 0.0 <= self.sample_rate <= 1.0:
             raise ConfigError(f"LEDGER_SAMPLE_RATE: expected 0 to 1, not {self.sample_rate}")
         if self.max_trace_bytes < MIN_TRACE_BYTES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -21,6 +21,7 @@ from ledger.redaction import Redaction
 from ledger.schema import TRACE_SCHEMA, is_table
 
 Table = dict[str, list[Any]]
+_Value = TypeVar("_Value")
 
 TABLES: Final[Mapping[str, pa.DataType]] = {field.name: field.type for field in TRACE_SCHEMA if is_table(field.type)}
 """The columns that are lists of structs, with their types."""
@@ -123,8 +124,12 @@ class Row:
         )
 
 
+_MOST_TEXTS: Final = 20_000
+"""So many texts are remembered, of each kind; then the memory begins anew. With passages of 1,000 characters, 20 MB."""
+
+
 class Texts:
-    """Masks the texts of one chunk. A passage that many queries retrieve is looked through once.
+    """Masks texts, and remembers them: a passage that many queries retrieve, chunk after chunk, is looked through once.
 
     Args:
         redaction: what is masked.
@@ -139,7 +144,7 @@ class Texts:
         """The text without its secrets; adds to `counts` how many were masked, by pattern."""
         found = self._known.get(text)
         if found is None:
-            found = self._known[text] = self._redaction.masked(text)
+            found = _remembered(self._known, text, self._redaction.masked(text))
         if found[1]:
             add_counts(found[1], counts)
         return found[0]
@@ -149,8 +154,15 @@ class Texts:
         found = self._passages.get(text)
         if found is None:
             masked, counts = self._redaction.masked(text)
-            found = self._passages[text] = (masked, text_digest(text), counts)
+            found = _remembered(self._passages, text, (masked, text_digest(text), counts))
         return found
+
+
+def _remembered(known: dict[str, _Value], text: str, value: _Value) -> _Value:
+    if len(known) >= _MOST_TEXTS:
+        known.clear()
+    known[text] = value
+    return value
 
 
 def add_counts(found: Mapping[str, int], counts: dict[str, int]) -> None:

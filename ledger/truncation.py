@@ -34,9 +34,6 @@ import orjson
 from core.digest import canonical_json
 from ledger.rows import Row, Table, element, json_bytes, length_of, row_bytes, with_valid_texts
 
-MIN_TRACE_BYTES: Final = 3_000
-"""The smallest limit. Identity and decision take up to 2,800 bytes, with ids as long as records may have them."""
-
 _SIZES_BYTES = 64  # what the two columns that tell the size take themselves
 _TEXT_CHARS = 200
 _VALUE_CHARS = 40

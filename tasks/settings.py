@@ -16,7 +16,7 @@ from core.fallbacks.config import FallbackConfig
 from core.flags import FlagValue, KillSwitches, environment_flags
 from core.pipeline import PipelineConfig
 from core.placement import PlacementPolicy
-from ledger.level import Level
+from ledger.level import MIN_TRACE_BYTES, Level
 from ledger.location import parse_location
 
 PREFECT_DEFAULTS = {
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         int,
         Field(
             alias="LEDGER_MAX_TRACE_BYTES",
-            ge=1_000,
+            ge=MIN_TRACE_BYTES,
             le=100_000_000,
             description="Most bytes of one trace in the ledger, as canonical JSON; a longer one is shortened.",
         ),

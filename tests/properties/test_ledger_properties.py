@@ -38,11 +38,11 @@ from core.model import (
 )
 from core.trace import Arm, QueryResult, StageRecord, Trace
 from ledger.encode import TracePolicy, encode_traces, object_key, trace_ids, trace_rows
-from ledger.level import Level
+from ledger.level import MIN_TRACE_BYTES, Level
 from ledger.location import is_inside
 from ledger.redaction import DEFAULT_PATTERNS, Redaction
 from ledger.rows import as_json_value, row_bytes
-from ledger.truncation import MIN_TRACE_BYTES, shorten
+from ledger.truncation import shorten
 from tests.ledger_samples import RECORDED_AT, a_run
 
 UNMASKED = TracePolicy(redaction=Redaction())

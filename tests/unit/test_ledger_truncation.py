@@ -13,8 +13,9 @@ import pytest
 from core.digest import canonical_json
 from core.trace import QueryResult
 from ledger.encode import Evaluation, RunIdentity, TracePolicy, encode_traces, trace_rows
+from ledger.level import MIN_TRACE_BYTES
 from ledger.rows import SIZES
-from ledger.truncation import MIN_TRACE_BYTES, shorten
+from ledger.truncation import shorten
 from tests.ledger_samples import RECORDED_AT, a_result, a_run
 
 RUN = replace(a_run(), pipeline={"top_k": 20, "token_budget": 1024})
