@@ -6,10 +6,8 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from core.errors import StoreError
 from core.fallbacks import get_fallback_manager
-from tasks.breaker_events import tell_breakers
-from tasks.wiring import surroundings
+from tasks.breaker_events import tell_breaker_changes
 
 
 @flow(name="check-health", persist_result=False)
@@ -26,18 +24,7 @@ def check_health() -> dict[str, str | None]:
     for component, error in findings.items():
         if error is not None:
             get_run_logger().warning("%s: %s", component, error)
-    _tell_breakers()
+    tell_breaker_changes()
     table = [{"component": component, "state": error or "healthy"} for component, error in findings.items()]
     create_table_artifact(key="redo-health", table=table, description="What the last health check found.")
     return findings
-
-
-def _tell_breakers() -> None:
-    around = surroundings()
-    try:
-        changes = tell_breakers(get_fallback_manager().get_health_status(), around.store, actor=around.owner)
-    except StoreError as error:  # it is the component `state`, and a warning already says so
-        get_run_logger().info("no breaker was looked at: %s", error)
-        return
-    for change in changes:
-        get_run_logger().warning("%s: %s", change.name.value, change.resource)

@@ -20,6 +20,7 @@ from core.errors import RedoError
 from core.flags import FlagValue
 from tasks.artifacts import publish
 from tasks.batch import finish, load, run_chunk, send_waiting, store_chunk
+from tasks.breaker_events import tell_breaker_changes
 from tasks.delivery import anything_waits
 from tasks.ledger_events import tell_ledger
 from tasks.run_folder import RunFolder
@@ -84,7 +85,8 @@ def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run 
         output: Where the output goes: .jsonl or .parquet, a path or s3://. Empty: the run's folder.
         ledger: Where traces go: a path or s3://. Empty: the configured ledger.
         chunk_size: Queries of one task run, 1 to 500. Empty: as configured.
-        shadow: Compute both selections, serve the legacy one, and trace both.
+        shadow: Compute both selections, serve the legacy one, and trace both. A run in a step of the rollout that asks
+            for it is in shadow anyhow.
         flags: Flags for this run only, as JSON: {"orchestrator.redo_enabled": true, "rollout_percentage": 50}. They
             change nothing for other runs; set-flags does.
 
@@ -133,6 +135,7 @@ def _run(request: RunRequest, folder: RunFolder) -> dict[str, Any]:
     summary = finish(folder.path, request, resumed, error)
     publish(folder, summary)
     tell_ledger(summary)
+    tell_breaker_changes()
     get_run_logger().info("batch %s: %s", spec.batch_id, summary.decisions)
     return summary.as_dict()
 

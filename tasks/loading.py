@@ -21,6 +21,7 @@ from core.fallbacks.stored_flags import FLAGS
 from core.flags import Flags
 from core.model import Query
 from core.records import query_record
+from core.rollout.state import RolloutState, Status, rollout_of
 from ledger.level import Level
 from ledger.location import parse_location
 from ledger.objects import download
@@ -29,6 +30,8 @@ from tasks.run_folder import RunFolder, write_rows
 from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import Settings
 from tasks.wiring import build_pipeline, hash_key, state_store, trace_policy
+
+_UNDER_WAY = (Status.RUNNING, Status.AWAITING_APPROVAL)
 
 
 def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunSpec:
@@ -61,7 +64,9 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
     manager = get_fallback_manager()
     manager.refresh()  # they hold for the whole run: what another run of this process has seen may be old
     flags = manager.flag_view(request.flags).flags
-    has_ledger = _has_ledger(flags, request, settings)
+    rollout = _rollout()
+    shadow = request.shadow or (rollout is not None and rollout.at.shadow and rollout.status in _UNDER_WAY)
+    has_ledger = settings.ledger_level is not Level.OFF and (flags.ledger_enabled or shadow)
     if has_ledger:  # what is wrong with them shows now, not when the first traces are lost
         trace_policy(settings)
         hash_key(settings)
@@ -72,8 +77,8 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
         config=asdict(settings.pipeline),
         versions=build_pipeline(index, settings.pipeline).versions,
         flags=flags.as_dict(),
-        shadow=request.shadow,
-        rollout=_rollout(flags),
+        shadow=shadow,
+        rollout=None if rollout is None else _where_it_stands(rollout, flags),
         ledger=_ledger(request, settings) if has_ledger else None,
         chunk_size=chunk_size,
         chunks=len(counts),
@@ -98,7 +103,7 @@ def _taken_up(
             "queries": spec.inputs["queries"] == inputs["queries"],
             "passages": spec.inputs.get("passages") == inputs.get("passages"),
             "settings": spec.config == asdict(settings.pipeline),
-            "--shadow": spec.shadow == request.shadow,
+            "--shadow": spec.shadow or not request.shadow,
             "--chunk-size": request.chunk_size in {None, spec.chunk_size},
             "--flag": all(spec.flags[name] == value for name, value in request.flags.items()),
             "--ledger": same_ledger,
@@ -124,20 +129,23 @@ def _refuse(spec: RunSpec, same: Mapping[str, bool]) -> None:
         )
 
 
-def _has_ledger(flags: Flags, request: RunRequest, settings: Settings) -> bool:
-    return settings.ledger_level is not Level.OFF and (flags.ledger_enabled or request.shadow)
-
-
-def _rollout(flags: Flags) -> dict[str, Any] | None:
-    """Where the rollout stands, for the gates: what a run says of a step counts for that step alone."""
+def _rollout() -> RolloutState | None:
+    """The rollout that is under way; none where it cannot be read, for no run fails because of it."""
     try:
         stored = state_store().load(FLAGS)
+        return None if stored is None else rollout_of(stored.value)
     except StoreError:
         return None
-    rollout = None if stored is None else stored.value.get("rollout")
-    if not isinstance(rollout, Mapping):
-        return None
-    return {name: rollout.get(name) for name in ("phase", "attempt", "step")} | {"percentage": flags.rollout_percentage}
+
+
+def _where_it_stands(rollout: RolloutState, flags: Flags) -> dict[str, Any]:
+    """What the gates go by: what a run says of a step counts for that step alone."""
+    return {
+        "phase": rollout.phase.value,
+        "attempt": rollout.attempt,
+        "step": rollout.step,
+        "percentage": flags.rollout_percentage,
+    }
 
 
 def _ledger(request: RunRequest, settings: Settings) -> str:

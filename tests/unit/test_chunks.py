@@ -21,6 +21,7 @@ from tasks.run_spec import RunRequest
 from tasks.settings import load_settings
 from tasks.wiring import hash_key, ledger_store, metrics_recorder, state_store, trace_spool
 from tests.batch_samples import read_jsonl, write_batch
+from tests.rollout_samples import Rollout
 
 CLOCK = ManualClock()
 
@@ -294,7 +295,9 @@ class TestTraces:
 
     def test_where_the_rollout_stands_is_told(self, asked: RunRequest) -> None:
         """Phase and breaker are those under which the chunk was decided."""
-        value = {"rollout": {"phase": "gradual", "attempt": 2, "step": 1, "status": "running"}}
+        rollout = Rollout()
+        rollout.climb(1)
+        value = {"rollout": rollout.state.to_dict()}
         state_store().swap("flags", expected_version=0, value=value, actor="ann", reason="a rollout")
         folder = loaded(asked)
         work(folder, 0)

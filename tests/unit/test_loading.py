@@ -15,6 +15,7 @@ from core.adapters.manual_clock import ManualClock
 from core.errors import BatchError, ConfigError
 from core.model import Query
 from core.records import parse_query
+from core.rollout.state import Status
 from ledger.objects import upload
 from tasks.loading import load_batch
 from tasks.run_folder import RunFolder, read_json, write_json
@@ -22,6 +23,7 @@ from tasks.run_spec import RunRequest, RunSpec
 from tasks.settings import load_settings
 from tasks.wiring import state_store
 from tests.batch_samples import BatchFiles, passage_rows, query_rows, read_jsonl, write_batch, write_jsonl
+from tests.rollout_samples import Rollout
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -41,6 +43,21 @@ def asked(files: BatchFiles) -> RunRequest:
 def load(request: RunRequest, *, at: datetime = NOON) -> RunSpec:
     """Load under the settings of the environment."""
     return load_batch(request, load_settings(), clock=ManualClock(at))
+
+
+def begun(*, at_step: int, status: Status = Status.RUNNING) -> None:
+    """A rollout stands in the shared state, at a step of the plan that tests go by."""
+    rollout = Rollout()
+    rollout.start()
+    state = replace(rollout.state, step=at_step, status=status)
+    known = state_store().load("flags")
+    state_store().swap(
+        "flags",
+        expected_version=0 if known is None else known.version,
+        value={"rollout_percentage": state.at.percentage, "rollout": state.to_dict()},
+        actor="ann",
+        reason="a rollout",
+    )
 
 
 def folder_of(home: Path, batch_id: str = "batch-1") -> RunFolder:
@@ -77,12 +94,22 @@ class TestFirstTime:
     def test_a_run_keeps_where_the_rollout_stands(self, asked: RunRequest) -> None:
         """Phase, attempt, step and percentage of the moment in which it began; nothing where no rollout is on."""
         assert load(replace(asked, batch_id="before")).rollout is None
-        rollout = {"phase": "gradual", "attempt": 2, "step": 1, "status": "running", "plan": {}}
-        state_store().swap(
-            "flags", expected_version=0, value={"rollout_percentage": 25, "rollout": rollout}, actor="ann", reason="go"
-        )
-        expected = {"phase": "gradual", "attempt": 2, "step": 1, "percentage": 25}
-        assert load(asked).rollout == expected
+        begun(at_step=1)
+        assert load(asked).rollout == {"phase": "gradual", "attempt": 1, "step": 1, "percentage": 10}
+
+    def test_a_step_in_shadow_makes_runs_shadow(self, asked: RunRequest) -> None:
+        """Before anybody gets REDO its evidence comes from runs that nobody asks to be in shadow; then no more."""
+        begun(at_step=0)
+        spec = load(replace(asked, batch_id="shadow"))
+        assert (spec.shadow, spec.ledger is not None) == (True, True)
+        assert load(replace(asked, batch_id="shadow")) == spec
+        begun(at_step=1)
+        assert not load(asked).shadow
+
+    def test_a_rollout_that_is_paused_asks_for_no_shadow(self, asked: RunRequest) -> None:
+        """Its runs would count for nothing."""
+        begun(at_step=0, status=Status.PAUSED)
+        assert not load(asked).shadow
 
     @pytest.mark.parametrize("bad", ["gradual", 3, ["gradual"]])
     def test_a_rollout_that_cannot_be_read_is_none(self, asked: RunRequest, bad: object) -> None:
