@@ -85,7 +85,7 @@ class Stand:
         self.manager: RedoFallbackManager = self.place.guard(config)
         self.recorder = MetricsRecorder(lambda: self.place.store, actor="here")
 
-    def answers(self, pipeline: Pipeline | None = None, *, patience_s: float = 30.0, **workers: Executor) -> Answers:
+    def answers(self, pipeline: Pipeline | None = None, *, patience_s: float = 30.0, **workers: Any) -> Answers:
         """Answers by a pipeline; patient, so that a busy machine changes no test."""
         return Answers(
             self.manager, pipeline or a_pipeline(), count=self.recorder.add, patience_s=patience_s, **workers

