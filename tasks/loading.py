@@ -65,7 +65,7 @@ def load_batch(request: RunRequest, settings: Settings, *, clock: Clock) -> RunS
     manager.refresh()  # they hold for the whole run: what another run of this process has seen may be old
     flags = manager.flag_view(request.flags).flags
     rollout = _rollout()
-    shadow = request.shadow or (rollout is not None and rollout.at.shadow and rollout.status in _UNDER_WAY)
+    shadow = request.shadow or (not request.flags and _wants_shadow(rollout))
     has_ledger = settings.ledger_level is not Level.OFF and (flags.ledger_enabled or shadow)
     if has_ledger:  # what is wrong with them shows now, not when the first traces are lost
         trace_policy(settings)
@@ -136,6 +136,11 @@ def _rollout() -> RolloutState | None:
         return None if stored is None else rollout_of(stored.value)
     except StoreError:
         return None
+
+
+def _wants_shadow(rollout: RolloutState | None) -> bool:
+    """Whether the rollout stands at a step that gets its evidence from shadow runs."""
+    return rollout is not None and rollout.at.shadow and rollout.status in _UNDER_WAY
 
 
 def _where_it_stands(rollout: RolloutState, flags: Flags) -> dict[str, Any]:

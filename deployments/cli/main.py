@@ -15,16 +15,19 @@ from typing import Annotated
 
 import typer
 
-import deployments.cli.ledger_drain  # each adds its commands to ledger_app
+import deployments.cli.ledger_drain  # each adds its commands to ledger_app or rollout_app
 import deployments.cli.ledger_forget
 import deployments.cli.ledger_replay
-import deployments.cli.ledger_upkeep  # noqa: F401 - the last one is what Ruff counts as unused
+import deployments.cli.ledger_upkeep
+import deployments.cli.rollout_checklist
+import deployments.cli.rollout_orders  # noqa: F401 - the last one is what Ruff counts as unused
 from core.errors import InputError, RedoError
 from deployments.cli.batches import demo, run
 from deployments.cli.config import config
 from deployments.cli.deploy import deploy
 from deployments.cli.flags import flags_app
 from deployments.cli.ledger import ledger_app
+from deployments.cli.rollout import rollout_app
 from deployments.cli.serve import serve
 from deployments.cli.status import reset, status
 from deployments.cli.terminal import ERRORS, show_error
@@ -46,6 +49,7 @@ app.command()(config)
 app.command()(reset)
 app.add_typer(flags_app, name="flags")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(rollout_app, name="rollout")
 
 
 class _Debug:

@@ -18,6 +18,7 @@ from deployments.service.background import Background
 from deployments.service.chat_routes import chat_routes
 from deployments.service.debug_routes import debug_routes
 from deployments.service.flag_routes import flag_routes
+from deployments.service.rollout_routes import rollout_routes
 from deployments.service.schemas import Alive
 from deployments.service.services import Services
 
@@ -37,13 +38,14 @@ _INDEX: Final = """<!doctype html>
 <li><a href="/docs">/docs</a>: every endpoint, to try out
 <li><a href="/debug/fallback-health">/debug/fallback-health</a>: health, breakers, who answers now
 <li><a href="/admin/feature-flags">/admin/feature-flags</a>: the flags and their history
-<li><a href="/debug/config">/debug/config</a>: settings, and where the state lives
+{rollout}<li><a href="/debug/config">/debug/config</a>: settings, and where the state lives
 <li><a href="/debug/metrics">/debug/metrics</a>: for Prometheus
 <li><a href="/healthz">/healthz</a>: whether the process answers
 </ul>
 <p>Questions go to <code>POST /chat</code>.
 </html>
 """
+_ROLLOUT: Final = '<li><a href="/admin/rollout">/admin/rollout</a>: where the rollout stands, and why\n'
 
 
 def create_app(services: Services) -> FastAPI:
@@ -71,6 +73,8 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(chat_routes(services))
     app.include_router(flag_routes(services.manager, access))
     app.include_router(debug_routes(services, access))
+    if services.rollout is not None:
+        app.include_router(rollout_routes(services.rollout, access))
 
     @app.get("/healthz", tags=["debug"], summary="Whether the process answers")
     def healthz() -> Alive:
@@ -79,6 +83,6 @@ def create_app(services: Services) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def index() -> HTMLResponse:
-        return HTMLResponse(_INDEX)
+        return HTMLResponse(_INDEX.replace("{rollout}", "" if services.rollout is None else _ROLLOUT))
 
     return app

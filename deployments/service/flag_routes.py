@@ -85,8 +85,7 @@ def flag_routes(manager: RedoFallbackManager, access: Access) -> APIRouter:
         """
         values = await json_object(request)
         _check(values)
-        actor = _header(request, "x-redo-actor") or f"http:{request.client.host if request.client else 'unknown'}"
-        reason = _header(request, "x-redo-reason")
+        actor, reason = caller_of(request)
         return await run_in_threadpool(_set, manager, values, actor=actor, reason=reason)
 
     return router
@@ -132,6 +131,12 @@ def _set(manager: RedoFallbackManager, values: Mapping[str, object], *, actor: s
     now = _in_force(manager)
     changes = {name: Difference(before=before[name], after=now.flags[name].value) for name in values}
     return FlagsChanged(**dict(now), changes=changes, actor=actor)
+
+
+def caller_of(request: Request) -> tuple[str, str | None]:
+    """Who asks, and why, by `X-Redo-Actor` and `X-Redo-Reason`; else the caller's address, and nothing."""
+    actor = _header(request, "x-redo-actor") or f"http:{request.client.host if request.client else 'unknown'}"
+    return actor, _header(request, "x-redo-reason")
 
 
 def _header(request: Request, name: str) -> str | None:

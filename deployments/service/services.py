@@ -12,6 +12,7 @@ from deployments.service.answers import Answers
 from deployments.service.background import Job
 from ledger.spool import Usage
 from tasks.metrics import MetricsRecorder
+from tasks.rollout.desk import Desk
 
 
 def new_query_id() -> str:
@@ -37,6 +38,7 @@ class Services:
         closing: is done at the end, in turn, when the jobs have ended.
         spool_usage: says how much waits for the ledger.
         query_id: makes the id of a question.
+        rollout: the desk from which the rollout is steered; without one its endpoints are not there.
     """
 
     manager: RedoFallbackManager
@@ -52,3 +54,4 @@ class Services:
     closing: tuple[Callable[[], object], ...] = ()
     spool_usage: Callable[[], Usage] | None = None
     query_id: Callable[[], str] = new_query_id
+    rollout: Desk | None = None

@@ -29,6 +29,8 @@ from ledger.spool import Spool
 from tasks.delivery import deliver_waiting
 from tasks.metrics import FLUSH_EVERY_S
 from tasks.passage_index import passage_index as index_of
+from tasks.rollout.desk import open_desk
+from tasks.rollout.evaluation import evaluate_in_child
 from tasks.settings import Settings, load_settings, prepare_prefect_environment
 from tasks.wiring import (
     CLOCK,
@@ -110,6 +112,7 @@ def wired(passages: Path | None) -> Services:
         jobs=tuple(jobs),
         closing=() if traces is None else (traces.commit, partial(send, _LAST_SEND_LIMIT_S)),
         spool_usage=spool.usage,
+        rollout=open_desk(manager, evaluate=evaluate_in_child),
     )
 
 

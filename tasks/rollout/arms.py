@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tasks.gates.frames import Rows, Scope
 
-_BINS: Final = 24
-"""Bars of an arm's histogram; together they reach from 0 to a little over the budget."""
+FIRST_MS: Final = 0.1
+REACH: Final = 2.5
+BINS: Final = 34
+"""The bins of a histogram, of equal width on a logarithmic scale, from `FIRST_MS` to `REACH` times the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Arm:
         failed: how many of them it broke on; for legacy, how many found no ranking.
         fell_back: how many were meant for it and answered by the other; legacy has none.
         p50_ms, p95_ms, p99_ms: percentiles of its latency; 0 where it worked on none.
-        histogram: how many queries took so long, by bins of equal width; the last one counts all that are longer.
+        histogram: how many queries took so long, by `BINS`; the first and the last one count what lies beyond too.
     """
 
     queries: int
@@ -47,14 +50,12 @@ class Arms:
     Attributes:
         redo, legacy: the arms.
         budget_ms: the time that a query is given.
-        reach_ms: where the last bin of the histograms begins.
         runs: how many runs were counted.
     """
 
     redo: Arm
     legacy: Arm
     budget_ms: float
-    reach_ms: float
     runs: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,24 +79,21 @@ def arms_of(home: Path, scope: Scope) -> Arms | None:
     budget_ms = runs[-1].spec.pipeline_config.budget_s * 1e3
     with Rows(runs, slow_share=1.0) as rows:
         redo, legacy = rows.latencies("asked"), rows.latencies("control")
-        longest = max((float(values.max()) for values in (redo, legacy) if len(values)), default=0.0)
-        reach_ms = _rounded_up(min(longest, budget_ms * 1.25))
         return Arms(
-            redo=_arm(rows, redo.tolist(), "asked", "failed", "fell_back", reach_ms),
-            legacy=_arm(rows, legacy.tolist(), "control", "control_failed", None, reach_ms),
+            redo=_arm(rows, redo.tolist(), "asked", "failed", "fell_back", budget_ms),
+            legacy=_arm(rows, legacy.tolist(), "control", "control_failed", None, budget_ms),
             budget_ms=budget_ms,
-            reach_ms=reach_ms,
             runs=len(runs),
         )
 
 
 def _arm(
-    rows: Rows, latencies_ms: Sequence[float], queries: str, failed: str, fell_back: str | None, reach_ms: float
+    rows: Rows, latencies_ms: Sequence[float], queries: str, failed: str, fell_back: str | None, budget_ms: float
 ) -> Arm:
     ordered = sorted(latencies_ms)
-    bins = [0] * (_BINS + 1)
+    bins = [0] * BINS
     for value in ordered:
-        bins[min(_BINS, int(value / reach_ms * _BINS))] += 1
+        bins[max(0, min(BINS - 1, int(place_of(value, budget_ms) * BINS)))] += 1
     p50, p95, p99 = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0 for share in _SHARES)
     return Arm(
         queries=rows.runs.total(queries),
@@ -111,11 +109,8 @@ def _arm(
 _SHARES: Final = (0.5, 0.95, 0.99)
 
 
-def _rounded_up(value: float) -> float:
-    """The next number that reads well on an axis: 1, 2, 2.5 or 5 times a power of ten."""
-    power = 0.001
-    while True:
-        for factor in (1, 2, 2.5, 5):
-            if value <= factor * power:
-                return factor * power
-        power *= 10
+def place_of(value_ms: float, budget_ms: float) -> float:
+    """Where a latency lies on the histogram's scale: 0 at its beginning, 1 at its end; beyond for what lies beyond."""
+    if value_ms <= 0:
+        return 0.0
+    return math.log(value_ms / FIRST_MS) / math.log(REACH * budget_ms / FIRST_MS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from tasks.rollout.arms import Arm, Arms
+from tasks.rollout.arms import FIRST_MS, Arm, Arms, place_of
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 330
@@ -56,16 +56,16 @@ def _plot(arms: Arms) -> Iterator[str]:
         yield _text(_LEFT - 8, y + 4, f"{part * highest:.0%}", anchor="end", fill=_FAINT)
     for name, values in shares.items():
         yield _area(values, highest, _COLOURS[name])
-    bins = len(next(iter(shares.values())))
-    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x = _LEFT + part * _PLOT_W * (bins - 1) / bins
-        yield _text(x, bottom + 20, f"{part * arms.reach_ms:g}", anchor="middle", fill=_FAINT)
-    yield _text(_LEFT + _PLOT_W, bottom + 20, "more", anchor="end", fill=_FAINT)
-    yield _text(_LEFT + _PLOT_W / 2, bottom + 42, "milliseconds of a query", anchor="middle", fill=_FAINT)
-    if arms.budget_ms <= arms.reach_ms:
-        x = _LEFT + arms.budget_ms / arms.reach_ms * _PLOT_W * (bins - 1) / bins
-        yield f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="{_LINE}" stroke-dasharray="5 4"/>'
-        yield _text(x - 6, _TOP + 4, "budget", anchor="end", fill=_LINE)
+    tick_ms = FIRST_MS
+    while (place := place_of(tick_ms, arms.budget_ms)) <= 1:
+        x = _LEFT + place * _PLOT_W
+        yield f'<line x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 4}" stroke="{_FAINT}"/>'
+        yield _text(x, bottom + 19, f"{tick_ms:g}", anchor="middle", fill=_FAINT)
+        tick_ms *= 10
+    yield _text(_LEFT + _PLOT_W / 2, bottom + 42, "milliseconds of a query, logarithmic", anchor="middle", fill=_FAINT)
+    x = _LEFT + place_of(arms.budget_ms, arms.budget_ms) * _PLOT_W
+    yield f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="{_LINE}" stroke-dasharray="5 4"/>'
+    yield _text(x - 6, _TOP + 4, "budget", anchor="end", fill=_LINE)
 
 
 def _area(shares: list[float], highest: float, colour: str) -> str:
@@ -114,7 +114,7 @@ def _shares(arm: Arm) -> list[float]:
     return [count / total if total else 0.0 for count in arm.histogram]
 
 
-def _text(  # noqa: PLR0913 - one parameter an attribute
+def _text(
     x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, weight: int = 400, fill: str = _INK
 ) -> str:
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from core.rollout.event import Event
@@ -13,12 +13,12 @@ from core.rollout.verdict import Verdict
 from tasks.rollout.arms import Arms
 from tasks.rollout.chart import chart_svg
 
-SIGNS: Final = {
-    Verdict.PASS: "✅",
-    Verdict.PENDING: "⏳",
-    Verdict.INCONCLUSIVE: "❔",
-    Verdict.ERROR: "⚠️",
-    Verdict.FAIL: "❌",
+SIGNS: Final[Mapping[Verdict, str]] = {
+    Verdict.PASS: "✓",
+    Verdict.PENDING: "…",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.ERROR: "!",
+    Verdict.FAIL: "✗",
 }
 _EVENTS: Final = 8
 
@@ -28,14 +28,14 @@ def gate_rows(report: GateReport) -> list[dict[str, Any]]:
     worst_first = sorted(report.results, key=lambda result: (not result.is_enforced, -result.counted.severity))
     return [
         {
-            "verdict": f"{SIGNS[result.counted]} {result.counted.value}{'' if result.is_enforced else ' (observed)'}",
+            "verdict": f"{SIGNS[result.counted]} {result.counted.value}" if result.is_enforced else "(observed)",
             "gate": result.name,
             "value": "" if result.value is None else f"{result.value:.4g}",
-            "threshold": result.threshold,
             "n": f"{result.n:,}",
-            "window": result.window,
+            "threshold": result.threshold,
+            "detail": result.detail if result.is_enforced else f"{result.counted.value}: {result.detail}",
             "if it fails": _consequence(result),
-            "detail": result.detail,
+            "window": result.window,
         }
         for result in worst_first
     ]
@@ -62,7 +62,13 @@ def arms_svg(report: GateReport, arms: Arms, percentage: float) -> str:
 
 
 def story(
-    state: RolloutState | None, said: str, events: Sequence[Event], reasons: Sequence[HoldReason], *, docs: str | None
+    state: RolloutState | None,
+    said: str,
+    events: Sequence[Event],
+    reasons: Sequence[HoldReason],
+    *,
+    docs: str | None,
+    picture: str | None,
 ) -> str:
     """The decision, the plan with where the rollout stands, what happened before, and what is missing.
 
@@ -72,18 +78,21 @@ def story(
         events: what happened, the newest first.
         reasons: why it does not rise.
         docs: where the Data Docs of the report are.
+        picture: the picture of both arms, as an address that holds it.
     """
     if state is None:
         return f"## {_plain(said)}\n\nNo rollout has been started. `steer-rollout` starts one.\n"
     lines = [f"## {_plain(said[:1].upper() + said[1:])}", "", "| step | share | what | |", "|---:|---:|---|---|"]
     lines += [_step_row(state, number) for number in range(len(state.plan.steps))]
+    if picture is not None:
+        lines += ["", f"![How long the queries of both arms took, and how many broke]({picture})"]
     if reasons:
         lines += ["", "### Why it does not rise", ""]
         lines += [f"- {SIGNS[reason.verdict]} {_plain(reason.text)}" for reason in reasons]
-    lines += ["", "### What happened", "", "| when (UTC) | what | who | why |", "|---|---|---|---|"]
+    lines += ["", "### What happened", "", "| when (UTC) | what | why | who |", "|---|---|---|---|"]
     lines += [
         f"| {event.at:%Y-%m-%d %H:%M:%S} | {event.kind.value.replace('_', ' ')}, step {event.step} "
-        f"| {_plain(event.actor)} | {_plain(event.reason)} |"
+        f"| {_plain(event.reason)} | {_plain(event.actor)} |"
         for event in events[:_EVENTS]
     ]
     if docs is not None:
@@ -99,7 +108,7 @@ def _step_row(state: RolloutState, number: int) -> str:
     share = f"{step.percentage:g} %"
     if number == state.step:
         now = "rolled back by an emergency" if state.emergency else state.status.value.replace("_", " ")
-        sign = "✅" if state.status is Status.COMPLETE else "⬅️"
+        sign = "✓" if state.status is Status.COMPLETE else "◀"
         return f"| **{number}** | **{share}** | **{step.phase.value}** | {sign} {now}{_listed(notes)} |"
     passed = "passed" if number <= state.highest_passed and number < state.step else ""
     return f"| {number} | {share} | {step.phase.value} | {', '.join([*([passed] if passed else []), *notes])} |"

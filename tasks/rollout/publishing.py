@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,6 +20,7 @@ from tasks.rollout.page import arms_svg, gate_rows, gates_caption, story
 from tasks.rollout.words import sentence
 from tasks.settings import prefect_api_url
 
+_LOGGER: Final = logging.getLogger(__name__)
 _ROLLOUT: Final = "rollout"
 _NAMES: Final[Mapping[EventKind, EventName]] = {
     EventKind.STARTED: EventName.ROLLOUT_STARTED,
@@ -41,14 +43,23 @@ _QUIET: Final = frozenset({HoldCode.NOT_STARTED, HoldCode.COMPLETE, HoldCode.ALR
 
 
 def publish(desk: Desk, decided: Decided) -> None:
-    """Leave the artifacts of a decision: `redo-rollout`, and, where the gates were asked, `redo-gates`, `redo-arms`."""
+    """Leave the artifacts of a decision: `redo-rollout`, and, where the gates were asked, `redo-gates`.
+
+    The decision stands without them, so this never raises.
+    """
+    try:
+        _publish(desk, decided)
+    except Exception as error:  # noqa: BLE001 - pages for people
+        _LOGGER.warning("no artifact was left: %s: %s", type(error).__name__, error)
+
+
+def _publish(desk: Desk, decided: Decided) -> None:
     from prefect.artifacts import (  # noqa: PLC0415 - seconds, for whoever never publishes
-        create_image_artifact,
         create_markdown_artifact,
         create_table_artifact,
     )
 
-    outcome, stored = decided.outcome, decided.stored
+    outcome, stored, picture = decided.outcome, decided.stored, None
     state = outcome.state
     if stored is not None:
         report = stored.report
@@ -56,12 +67,11 @@ def publish(desk: Desk, decided: Decided) -> None:
         if stored.arms is not None and state is not None:
             percentage = state.plan.steps[min(report.step, state.plan.last)].percentage
             picture = data_uri(arms_svg(report, stored.arms, percentage))
-            create_image_artifact(key="redo-arms", image_url=picture, description=gates_caption(report))
     reasons, _ = desk.why()
     docs = None if stored is None else str(desk.reports.docs(stored.report.report_id) / "index.html")
     create_markdown_artifact(
         key="redo-rollout",
-        markdown=story(state, sentence(outcome), desk.history(50), reasons, docs=docs),
+        markdown=story(state, sentence(outcome), desk.history(50), reasons, docs=docs, picture=picture),
         description="Where the rollout stands, and why.",
     )
 

@@ -45,7 +45,8 @@ def sentence(outcome: Outcome) -> str:
     decision = outcome.decision
     if isinstance(decision, Transition):
         text = event_text(decision.event.kind, decision.after)
-        why = f": {decision.event.reason}" if decision.event.reason else ""
+        has_why = decision.event.reason and decision.event.kind is not EventKind.APPROVAL_REQUESTED
+        why = f": {decision.event.reason}" if has_why else ""
         return f"{text}{why}" if outcome.is_written else f"dry run, nothing was changed; it would be: {text}{why}"
     first, *others = decision.reasons
     more = f" (and {len(others)} more: `redo rollout why`)" if others else ""

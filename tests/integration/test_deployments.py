@@ -3,151 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.deployed_server import Server, deployed_server, until
+
 pytestmark = [pytest.mark.server, pytest.mark.process]
-
-BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 240.0
-POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A Prefect server: its API, and the environment of those who use it."""
-
-    api: httpx.Client
-    variables: Mapping[str, str]
-
-    def deploy(self) -> dict[str, Any]:
-        """What `redo deploy --json` prints."""
-        command: list[str | Path] = [BIN / "redo", "deploy", "--file", ROOT / "prefect.yaml", "--json"]
-        process = subprocess.run(
-            command, env=self.variables, capture_output=True, text=True, check=False, timeout=LIMIT_S
-        )
-        assert process.returncode == 0, process.stdout + process.stderr
-        report: dict[str, Any] = json.loads(process.stdout)
-        return report
-
-    def deployment(self, name: str) -> dict[str, Any]:
-        """A deployment as the server has it."""
-        found: dict[str, Any] = self.api.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
-        return found
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a POST."""
-        return self.api.post(path, json=body).raise_for_status().json()
-
-    def run(self, name: str, **parameters: Any) -> httpx.Response:
-        """Ask for a run of a deployment, as the run form does."""
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return self.api.post(f"/deployments/{self.deployment(name)['id']}/create_flow_run", json=body)
-
-    def ended(self, run: httpx.Response) -> dict[str, Any]:
-        """The run, once it has ended."""
-        run_id = run.raise_for_status().json()["id"]
-        found: dict[str, Any] = {}
-
-        def is_over() -> bool:
-            nonlocal found
-            found = self.api.get(f"/flow_runs/{run_id}").raise_for_status().json()
-            return found["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-        until(is_over)
-        return found
-
-    def program(self, text: str) -> str:
-        """What a Python program prints that uses the same server."""
-        process = subprocess.run(
-            [sys.executable, "-c", text],
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=LIMIT_S,
-        )
-        return process.stdout
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask again and again, for a limited time."""
-    give_up_at = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < give_up_at
-        time.sleep(POLL_S)
-
-
-@contextmanager
-def running(command: list[str | Path], log: Path, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, until the block ends."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=variables)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a database of its own, with our deployments, and a worker."""
-    folder = tmp_path_factory.mktemp("deployments")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    variables = os.environ | {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_API_URL": url,
-        "PREFECT_UI_API_URL": url,
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "REDO_HOME": str(folder / "redo"),
-    }
-    prefect: list[str | Path] = [BIN / "prefect"]
-    with (
-        httpx.Client(base_url=url, timeout=30) as api,
-        running([*prefect, "server", "start", "--host", "127.0.0.1"], folder / "server.log", variables) as process,
-    ):
-
-        def answers() -> bool:
-            assert process.poll() is None, (folder / "server.log").read_text()
-            try:
-                return api.get("/health").status_code == httpx.codes.OK
-            except httpx.TransportError:
-                return False
-
-        until(answers)
-        found = Server(api, variables)
-        first = found.deploy()
-        assert all(item["is_new"] for item in first["deployments"])
-        assert set(first["automations"].values()) == {"created"}
-        for item in first["deployments"]:  # nothing runs but what a test asks for
-            for schedule in found.deployment(item["name"])["schedules"]:
-                api.patch(
-                    f"/deployments/{found.deployment(item['name'])['id']}/schedules/{schedule['id']}",
-                    json={"active": False},
-                ).raise_for_status()
-        with running([*prefect, "worker", "start", "--pool", "redo"], folder / "worker.log", variables):
-            yield found
+    with deployed_server(tmp_path_factory.mktemp("deployments")) as found:
+        yield found
 
 
 def test_toggles_outlive_a_deployment(server: Server) -> None:

@@ -103,6 +103,7 @@ class TestFirstTime:
         spec = load(replace(asked, batch_id="shadow"))
         assert (spec.shadow, spec.ledger is not None) == (True, True)
         assert load(replace(asked, batch_id="shadow")) == spec
+        assert not load(replace(asked, batch_id="own", flags={"orchestrator.redo_enabled": True})).shadow
         begun(at_step=1)
         assert not load(asked).shadow
 
