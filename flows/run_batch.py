@@ -85,8 +85,8 @@ def run_batch(  # noqa: PLR0913, PLR0917 - the parameters of a flow are its run 
         output: Where the output goes: .jsonl or .parquet, a path or s3://. Empty: the run's folder.
         ledger: Where traces go: a path or s3://. Empty: the configured ledger.
         chunk_size: Queries of one task run, 1 to 500. Empty: as configured.
-        shadow: Compute both selections, serve the legacy one, and trace both. In a step of the rollout that asks for it a
-            run without flags of its own is in shadow anyhow.
+        shadow: Compute both selections, serve the legacy one, and trace both. In a step of the rollout that
+            asks for it a run without flags of its own is in shadow anyhow.
         flags: Flags for this run only, as JSON: {"orchestrator.redo_enabled": true, "rollout_percentage": 50}. They
             change nothing for other runs; set-flags does.
 
