@@ -10,11 +10,12 @@ from typing import Final
 TABLE_MACROS: Final = ("latency_by_version", "compare_versions", "churn")
 """Macros that stand where a table does; a user's SQL may call them. The others stand in expressions."""
 
-_PERCENTILES: Final = """
-create macro percentiles(x) as {
-    'n': count(x), 'p50': quantile_cont(x, 0.5), 'p90': quantile_cont(x, 0.9), 'p95': quantile_cont(x, 0.95),
-    'p99': quantile_cont(x, 0.99), 'max': max(x)
-}
+# One list for all: DuckDB sees that it is the same four times, and keeps and sorts the values once.
+_AT: Final = "quantile_cont(x, [0.5, 0.9, 0.95, 0.99])"
+_PERCENTILES: Final = f"""
+create macro percentiles(x) as {{
+    'n': count(x), 'p50': {_AT}[1], 'p90': {_AT}[2], 'p95': {_AT}[3], 'p99': {_AT}[4], 'max': max(x)
+}}
 """
 _IS_VERSION: Final = """
 create macro is_version(code_version, config_digest, batch_id, wanted) as

@@ -32,7 +32,10 @@ def check_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     Raises:
         InputError: the statement is wrong, is no SELECT, or names another table, file or table function.
     """
-    serialized = connection.execute("select json_serialize_sql(?)", [sql]).fetchall()[0][0]
+    if "\0" in sql:
+        raise InputError("SQL: it holds a character with the code 0")
+    # Not as a parameter: DuckDB imports pandas to look at one, which takes longer than most queries.
+    serialized = connection.execute(f"select json_serialize_sql({quoted(sql)})").fetchall()[0][0]
     tree = orjson.loads(serialized)
     if tree["error"] and tree["error_type"] == "parser":
         raise InputError(f"SQL: {' '.join(tree['error_message'].split())}")

@@ -28,6 +28,17 @@ create table stored.rewritten (
 )
 """
 
+OBJECTS_AS_JSON: Final = """
+[{"key": "varchar", "file": "varchar", "state": "varchar", "rewritten": "boolean", "dt": "date", "batch_id": "varchar",
+  "chunk": "integer", "bytes": "bigint", "modified_at": "timestamptz"}]
+"""
+REWRITTEN_AS_JSON: Final = """
+[{"key": "varchar", "rows": "bigint", "bytes": "bigint", "sha256": "varchar", "schema_version": "integer",
+  "batch_ids": ["varchar"], "first_recorded_at": "varchar", "last_recorded_at": "varchar"}]
+"""
+INSERT: Final = "insert into stored.{name} select unnest(from_json({rows}, {structure}), max_depth := 2)"
+"""From a JSON array of objects, whose fields stand in the order of the table's columns, and its structure."""
+
 NO_ROWS: Final = """
 create or replace view stored.rows as
 select *, null::varchar as filename, null::bigint as file_row_number from stored.nothing

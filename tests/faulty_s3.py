@@ -1,7 +1,7 @@
-"""An S3 server (moto, over HTTP) that goes down, fails, is slow, or kills its client: as the test says, the same each time.
+"""An S3 server (moto, over HTTP) that goes down, fails, is slow, or kills its client: as the test says, each time.
 
-Whether a request fails is drawn from a seed, the request, and how often that request was made: the order in which threads
-come decides nothing.
+Whether a request fails is drawn from a seed, the request, and how often that request was made: the order in which
+threads come decides nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 _UNAVAILABLE = "503 Service Unavailable"
-_SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_SLOW_DOWN = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -46,8 +48,8 @@ class FaultyS3:
             so that only the answer is lost.
         delay_s: so long each request takes at least.
         seed: what failures are drawn from.
-        kill: asked for each request, with the verb, the key and whether it was done already: true kills the process that
-            `client` names, and the request is not answered.
+        kill: asked for each request, with the verb, the key and whether it was done already: true kills the process
+            that `client` names, and the request is not answered.
         client: the process that may be killed.
         requests: how many requests of each verb came.
         failed: how many of them were failed.
@@ -78,7 +80,6 @@ class FaultyS3:
     def go_up(self) -> None:
         """Listen; what was stored before is there."""
         self._server = make_server("127.0.0.1", self._port, self._answer, threaded=True, request_handler=Quiet)
-        self._server.daemon_threads = True
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -105,12 +106,13 @@ class FaultyS3:
             self._never.wait(self.delay_s)
         self._maybe_kill(verb, key, done=False)
         if fate < self.share / 2:
-            return self._unavailable(verb, environ, start)
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # else it is taken for the next request
+            return self._unavailable(verb, start)
         answer: list[Any] = []
         body = list(self._moto(environ, lambda *words: answer.append(words)))
         self._maybe_kill(verb, key, done=True)
         if fate < self.share:
-            return self._unavailable(verb, environ, start)
+            return self._unavailable(verb, start)
         start(*answer[0])
         return body
 
@@ -129,8 +131,7 @@ class FaultyS3:
         words = f"{self.seed} {request.replace(self.bucket, '')} {again}"
         return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8]) / 2**64
 
-    def _unavailable(self, verb: str, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        environ["wsgi.input"].read()  # what was not read would be taken for the next request
+    def _unavailable(self, verb: str, start: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             self.failed[verb] += 1
         start(_UNAVAILABLE, [("Content-Type", "application/xml"), ("Content-Length", str(len(_SLOW_DOWN)))])

@@ -6,8 +6,7 @@ that raised and a suite of which nothing was evaluated are an ERROR.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 from core.rollout.gates import GateMode, GateReport, GateResult
 from core.rollout.plan import ARM_LEGACY, ARM_REDO
 from core.rollout.verdict import Verdict
-from tasks.gates.frames import Rows, Runs, Scope, find_runs
-from tasks.gates.ledger_frame import ledger_columns
+from tasks.gates.frames import Rows, Run, Runs, Scope, find_runs
+from tasks.gates.ledger_frame import LedgerReader, ledger_columns
 from tasks.gates.measured import Evidence, Measured, nothing_to_compare
 from tasks.gates.offline_docs import finish_docs
+from tasks.gates.run_tables import RunReader
 from tasks.gates.suites import ASSIGNMENT_RULES, CHECKS, LEDGER_RULES, SUITES, Rule, input_rules
 from tasks.gates.thresholds import THRESHOLDS, Gate, Thresholds, kind_of
 from tasks.gates.validation import GreatExpectations, Validator, judge
@@ -37,12 +37,16 @@ class Gates:
         max_trace_bytes: the most bytes that a trace may have in the ledger.
         thresholds: the limits.
         validator: runs the suites; Great Expectations by default.
+        reader: reads the runs, and keeps what it has read.
+        ledger: compares the ledger with the runs; see `ledger_columns`.
     """
 
     home: Path
     max_trace_bytes: int = 100_000
     thresholds: Thresholds = THRESHOLDS
     validator: Validator = field(default_factory=GreatExpectations)
+    reader: RunReader = field(default_factory=RunReader)
+    ledger: LedgerReader = ledger_columns
 
     def evaluate(self, scope: Scope, *, report_id: str, now: datetime) -> GateReport:
         """Evaluate all gates of a step. Whatever goes wrong in one becomes its verdict, so this does not raise.
@@ -52,19 +56,21 @@ class Gates:
             report_id: names the report.
             now: the time now, with a zone.
         """
-        with ExitStack() as stack:
-            try:
-                runs = find_runs(self.home, scope)
-                slow = self.thresholds.latency_share
-                rows = stack.enter_context(Rows(runs.counted, slow_share=slow)) if runs.counted else None
-                baseline = stack.enter_context(Rows(runs.baseline, slow_share=slow)) if runs.baseline else None
-            except Exception as error:  # noqa: BLE001 - what cannot be read is no evidence
-                return self._report(scope, report_id, now, [self._result(Gate.EVIDENCE, _crashed(error), "")], None)
-            if rows is None or len(rows.runs) == 0:
-                nothing = Measured(Verdict.INCONCLUSIVE, None, "a finished run of the step", 0, _no_run(runs))
-                return self._report(scope, report_id, now, [self._result(Gate.EVIDENCE, nothing, "")], None)
-            results = list(self._results(scope, runs, rows, baseline, now))
-            return self._report(scope, report_id, now, results, rows)
+        try:
+            runs = find_runs(self.home, scope, reader=self.reader)
+            rows, baseline = self._rows(runs.counted), self._rows(runs.baseline)
+        except Exception as error:  # noqa: BLE001 - what cannot be read is no evidence
+            return self._report(scope, report_id, now, [self._result(Gate.EVIDENCE, _crashed(error), "")], None)
+        if rows is None:
+            nothing = Measured(Verdict.INCONCLUSIVE, None, "a finished run of the step", 0, _no_run(runs))
+            return self._report(scope, report_id, now, [self._result(Gate.EVIDENCE, nothing, "")], None)
+        results = list(self._results(scope, runs, rows, baseline, now))
+        return self._report(scope, report_id, now, results, rows)
+
+    def _rows(self, runs: Sequence[Run]) -> Rows | None:
+        """The rows of runs; `None` where they have none."""
+        rows = Rows(runs, slow_share=self.thresholds.latency_share, reader=self.reader)
+        return rows if len(rows.runs) else None
 
     def _results(
         self, scope: Scope, runs: Runs, rows: Rows, baseline: Rows | None, now: datetime
@@ -127,16 +133,13 @@ class Gates:
         places = {run.spec.ledger: None for run in runs.counted if run.spec.ledger is not None}
         if not places and not scope.step.ledger_enabled:
             return None
-        expected = rows.trace_ids()
         finished_at = dict(zip(rows.runs.columns["batch_id"], rows.runs.columns["finished_at"], strict=True))
         merged: Columns = {"missing": [], **{rule.column: [] for rule in LEDGER_RULES}}
         for place in places:
             assert place is not None  # noqa: S101 - the key was filtered
-            batches = [run.spec.batch_id for run in runs.counted if run.spec.ledger == place]
-            part = expected.filter(_is_in(expected.column("batch_id"), batches))
-            found = ledger_columns(
+            found = self.ledger(
                 place,
-                part,
+                [run.folder.decisions for run in runs.counted if run.spec.ledger == place],
                 finished_at,
                 now=now,
                 grace_s=self.thresholds.ledger_grace_s,
@@ -253,10 +256,3 @@ def _input_columns(runs: Runs, rows: Rows) -> Columns:
         count / n for count, n in zip(known["without_evidence"], known["rows"], strict=True)
     ]
     return columns
-
-
-def _is_in(column: object, values: list[str]) -> object:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    return pc.is_in(column, value_set=pa.array(values))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from pathlib import Path
+from typing import Final, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ledger.catalog import load_catalog
 from ledger.objects import open_store
@@ -24,9 +28,26 @@ from (
 """  # noqa: S608 - our own column names
 
 
+class LedgerReader(Protocol):
+    """Compares a ledger with the queries that runs answered: `ledger_columns`; a simulation has its own."""
+
+    def __call__(
+        self,
+        uri: str,
+        decisions: Sequence[Path],
+        finished_at: Mapping[str, datetime],
+        *,
+        now: datetime,
+        grace_s: float,
+        max_trace_bytes: int,
+    ) -> dict[str, Sequence[object]]:
+        """See `ledger_columns`."""
+        ...
+
+
 def ledger_columns(
     uri: str,
-    expected: Any,  # noqa: ANN401 - an Arrow table, which has no types
+    decisions: Sequence[Path],
     finished_at: Mapping[str, datetime],
     *,
     now: datetime,
@@ -37,7 +58,7 @@ def ledger_columns(
 
     Args:
         uri: where the ledger is.
-        expected: Arrow table with `batch_id` and `trace_id`, a row a query.
+        decisions: the runs' `decisions.parquet`.
         finished_at: when each batch ended.
         now: the time now.
         grace_s: how long after its end a batch's rows may be missing, in seconds.
@@ -46,9 +67,10 @@ def ledger_columns(
     Raises:
         StoreError: the ledger cannot be read.
     """
+    tables = [pq.read_table(path, columns=["batch_id", "trace_id"], partitioning=None) for path in decisions]
     lost = len(load_catalog(open_store(uri)).missing)
     with connect(uri) as connection:
-        connection.register("expected_rows", expected)
+        connection.register("expected_rows", pa.concat_tables(tables))
         connection.execute("create temp table expected as from expected_rows")
         wanted = dict(connection.execute("select batch_id, count(*) from expected group by 1 order by 1").fetchall())
         held = {row[0]: row[1:] for row in connection.execute(_HELD, {"most": max_trace_bytes}).fetchall()}

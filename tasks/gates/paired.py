@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,5 +62,14 @@ def paired_difference(
     if not len(given):
         raise ValueError("no pair: expected at least one query that both arms answered")
     values, counts = np.unique(given, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(given), counts / len(given), size=resamples) @ values
-    return MeanDifference(float(given.mean()), float((drawn / len(given)).std(ddof=1)), len(given))
+    error = _error(values.tobytes(), tuple(counts.tolist()), seed, resamples)
+    return MeanDifference(float(given.mean()), error, len(given))
+
+
+@lru_cache(maxsize=16)  # between two looks the gates ask about the same pairs again
+def _error(value_bytes: bytes, counts: tuple[int, ...], seed: int, resamples: int) -> float:
+    n = sum(counts)
+    drawn = np.random.default_rng(seed).multinomial(n, np.array(counts) / n, size=resamples) @ np.frombuffer(
+        value_bytes
+    )
+    return float((drawn / n).std(ddof=1))

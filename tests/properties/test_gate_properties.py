@@ -91,6 +91,7 @@ OUTCOMES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(OUTCOMES, max_size=5))
 def test_a_suite_passes_only_where_every_rule_was_evaluated_and_holds(outcomes: list[Outcome]) -> None:
     """On at least one value, without an exception and without one that does not fit."""
