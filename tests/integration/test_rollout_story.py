@@ -20,7 +20,7 @@ import pytest
 from tests.batch_samples import passage_rows, query_rows, write_jsonl
 from tests.deployed_server import Server, deployed_server, until
 
-pytestmark = [pytest.mark.server, pytest.mark.process]
+pytestmark = [pytest.mark.server, pytest.mark.process, pytest.mark.slow]
 
 QUERIES = 160
 PROGRAM = """
