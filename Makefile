@@ -37,6 +37,9 @@ fmt: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/guard.py
 	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/ledger_costs.py
+	$(BIN)/python benchmarks/gates.py
+	$(BIN)/python benchmarks/rollout_sim.py
 
 serve: $(READY)
 	$(BIN)/redo serve

@@ -1,4 +1,4 @@
-"""What `benchmarks/ledger.py` lets other processes do, so that each begins cold and its memory is its own.
+"""What `benchmarks/ledger_costs.py` lets other processes do, so that each begins cold and its memory is its own.
 
     python -P benchmarks/ledger_jobs.py JOB ARGUMENT...
 

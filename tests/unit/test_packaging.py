@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMES = ["core", "flows", "tasks", "ledger", "deployments"]
 OPTIONAL_NAMES = ["feature_flags"]
-FOLDERS = ["flows", "tasks", "deployments", "tests"]
+FOLDERS = ["flows", "tasks", "deployments", "tests", "examples", "benchmarks"]
 
 
 def owners() -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """What the ledger costs, and how fast it answers, with a million traces on an S3 server of this machine.
 
-    python benchmarks/ledger.py [--rows 1000000] [--peer-rows 100000]
+    python benchmarks/ledger_costs.py [--rows 1000000] [--peer-rows 100000]
 
 First the demo batch: encoding and spooling on one core, bytes a trace, and the share of a batch's time that the ledger
 takes. Then generated traces, 500 an object as the largest chunk has them: writing, compacting, verifying, and then the
