@@ -52,6 +52,7 @@ def select(
     choice = _Choice(evidence, token_budget)
     for item in evidence:
         choice.consider(item)
+    choice.correct_reasons()
     choice.never_nothing()
     chosen = [item for item in evidence if item.passage.passage_id in choice.taken]
     exclusions = tuple(
@@ -95,6 +96,15 @@ class _Choice:
                 self._take(opponent)
                 return None
         return self._leave_out(item, ExclusionReason.DISPUTE_DOES_NOT_FIT, because_of=item.disputed_by[0])
+
+    def correct_reasons(self) -> None:
+        """Look again at what was left out for want of room for both sides: where an opponent came in later, with a
+        shorter one, its reason is the budget. It never fits then, for the two did not fit when there was more room.
+        """
+        for item in self.evidence:
+            exclusion = self.excluded.get(item.passage.passage_id)
+            if exclusion is not None and exclusion.reason is ExclusionReason.DISPUTE_DOES_NOT_FIT:
+                self.consider(item)
 
     def never_nothing(self) -> None:
         """Where no passage could be taken with its opponent, take the best that fits alone."""

@@ -212,3 +212,8 @@ def test_exclusions_in_the_order_of_the_evidence() -> None:
 def test_lengths_by_the_token_counter() -> None:
     """The sizes that these tests give are what the counter counts."""
     assert count_tokens(passage("a", 7).text) == 7
+
+
+def test_where_an_opponent_came_in_with_another_the_reason_is_the_budget() -> None:
+    """The dispute is shown after all, by a shorter side; there was no room for this one."""
+    assert chosen(evidence(10, 6, 3, a="b", b="ac", c="b"), 15) == ("bc", {"a": ("budget", None)})
