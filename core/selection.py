@@ -98,8 +98,10 @@ class _Choice:
         return self._leave_out(item, ExclusionReason.DISPUTE_DOES_NOT_FIT, because_of=item.disputed_by[0])
 
     def correct_reasons(self) -> None:
-        """Look again at what was left out for want of room for both sides: where an opponent came in later, with a
-        shorter one, its reason is the budget. It never fits then, for the two did not fit when there was more room.
+        """Look again at what was left out for want of room for both sides.
+
+        Where an opponent came in later, with a shorter one, the reason is the budget. The passage itself never fits
+        then: the two did not fit when there was more room.
         """
         for item in self.evidence:
             exclusion = self.excluded.get(item.passage.passage_id)
