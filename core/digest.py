@@ -14,9 +14,14 @@ def canonical_json(value: object) -> bytes:
 
 def content_digest(value: object) -> str:
     """SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+    return bytes_digest(canonical_json(value))
 
 
 def text_digest(text: str) -> str:
     """SHA-256 of the text in UTF-8, as 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return bytes_digest(text.encode())
+
+
+def bytes_digest(payload: bytes) -> str:
+    """SHA-256 of bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(payload).hexdigest()

@@ -18,13 +18,13 @@ loads another.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from core.digest import bytes_digest
 from core.errors import StoreError, TransientStoreError
 from core.ports import LedgerStore, ObjectInfo
 from ledger.manifest import (
@@ -110,7 +110,7 @@ def read_checkpoint(store: LedgerStore, number: int) -> tuple[Checkpoint, Link]:
     checkpoint = Checkpoint.decode(payload, name=name)
     if checkpoint.number != number:
         raise StoreError(f"{name}: it says that it is checkpoint {checkpoint.number}")
-    return checkpoint, Link(key=key, sha256=hashlib.sha256(payload).hexdigest())
+    return checkpoint, Link(key=key, sha256=bytes_digest(payload))
 
 
 def doubtful_keys(catalog: Catalog) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from core.ports import LedgerStore
 from ledger.catalog import Catalog, load_catalog, object_name
 from ledger.checkpoints import ATTEMPTS, commit, forgotten_in, next_checkpoint, rewritten_in
 from ledger.manifest import StoredObject
-from ledger.rewrite import DamagedObject, Rewritten, Sizes, check_arrived, describe, discard, rewrite
+from ledger.rewrite import DamagedObject, Rewritten, Sizes, check_arrived, discard, rewrite, stored_objects
 from ledger.schema import SCHEMA_VERSION
 
 
@@ -170,7 +170,7 @@ def _before(catalog: Catalog, plan: _Plan) -> CompactedDay:
 
 
 def _rewrite(store: LedgerStore, catalog: Catalog, plan: _Plan, sizes: Sizes) -> Rewritten:
-    described = list(describe(store, catalog, plan.inputs))
+    described = list(stored_objects(store, catalog, plan.inputs))
     good = [
         entry for entry in described if not isinstance(entry, DamagedObject) and entry.schema_version <= SCHEMA_VERSION
     ]

@@ -19,10 +19,11 @@ from typing import Final
 
 import orjson
 
+from core.digest import bytes_digest
 from core.errors import ConfigError, StoreError
 from core.ports import LedgerStore
 from ledger.catalog import object_name
-from ledger.described import bytes_digest, describe, merged
+from ledger.described import describe, merged
 from ledger.head import Head, HeadFile, Unanswered
 from ledger.local import reported, sync, temporary_beside
 from ledger.manifest import Link, Manifest, StoredObject, committed_key, manifest_key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.digest import bytes_digest
 from core.errors import StoreError
 from ledger.catalog import object_name
-from ledger.encode import object_key
+from ledger.encode import WRITE_OPTIONS, object_key
 from ledger.manifest import StoredObject
 
 _COLUMNS = ("trace_id", "batch_id", "recorded_at", "schema_version")
-# Parts are merged by the row, so what they were compressed with is what the whole is.
-_ZSTD_LEVEL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,6 @@ class Described:
 
     object: StoredObject
     trace_ids: tuple[str, ...]
-
-
-def bytes_digest(payload: bytes) -> str:
-    """SHA-256 of bytes, as 64 hexadecimal digits."""
-    return hashlib.sha256(payload).hexdigest()
 
 
 def describe(payload: bytes, *, key: str) -> Described:
@@ -94,14 +87,7 @@ def merged(parts: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
         raise StoreError(f"{parts[0][0]} and {len(parts) - 1} more: cannot be merged: {_first_line(error)}") from None
     day, batch_id, number = object_name(parts[0][0])
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        whole,
-        sink,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        write_statistics=[column.name for column in whole.schema if not pa.types.is_nested(column.type)],
-        store_schema=False,
-    )
+    pq.write_table(whole, sink, **WRITE_OPTIONS)
     return object_key(batch_id, int(number), ids, date.fromisoformat(day)), bytes(sink.getvalue())
 
 

@@ -31,12 +31,12 @@ from ledger.rewrite import (
     Rewritten,
     Sizes,
     check_arrived,
-    describe,
     discard,
     open_parquet,
     read_object,
     rewrite,
     row_slices,
+    stored_objects,
 )
 from ledger.schema import SCHEMA_VERSION
 from ledger.scrub import SCAN_COLUMNS, to_forget
@@ -151,7 +151,9 @@ def _report(found: _Found, *, removed: list[str], dry_run: bool = False) -> Forg
 def _find(store: LedgerStore, catalog: Catalog, forgotten: Mapping[str, str], *, everything: bool) -> _Found:
     rewritten = rewritten_in(catalog)
     found = _Found()
-    for described in describe(store, catalog, (key for key in catalog.live if everything or key not in rewritten)):
+    for described in stored_objects(
+        store, catalog, (key for key in catalog.live if everything or key not in rewritten)
+    ):
         try:
             if isinstance(described, DamagedObject):
                 raise described

@@ -24,11 +24,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from core.clock import Clock
+from core.digest import bytes_digest
 from core.errors import StoreError, TransientStoreError
 from core.ports import LedgerStore, ObjectInfo
 from ledger.catalog import Catalog, load_catalog, read_checkpoint
 from ledger.checkpoints import ATTEMPTS, commit, next_checkpoint
-from ledger.described import bytes_digest
 from ledger.manifest import CHECKPOINTS, TRACES, Link, Manifest, committed_key, manifest_key
 from ledger.probes import PROBES, store_time
 

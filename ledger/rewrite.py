@@ -9,7 +9,6 @@ Rewritten objects of one day never hold a trace twice: the first one stays.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,12 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.digest import content_digest
+from core.digest import bytes_digest, content_digest
 from core.errors import StoreError, TransientStoreError
 from core.ports import LedgerStore
 from ledger.catalog import Catalog
 from ledger.checkpoints import rewritten_in
 from ledger.conform import conform
+from ledger.encode import WRITE_OPTIONS
 from ledger.manifest import Manifest, StoredObject, manifest_key
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
 from ledger.scrub import scrub
@@ -35,8 +35,6 @@ from ledger.seen import SeenIds
 REWRITTEN: Final = "rewritten-"
 """How the name of a rewritten object begins. Writers' names end with a chunk's number and a digest; these do not."""
 
-_ZSTD_LEVEL: Final = 3
-_DICTIONARY_BYTES: Final = 32 * 1024 * 1024  # as in ledger.encode: passages repeat from query to query
 _SLICE_ROWS: Final = 4096
 _TRIES: Final = 3
 
@@ -87,7 +85,7 @@ class Rewritten:
     damaged: tuple[str, ...]
 
 
-def describe(store: LedgerStore, catalog: Catalog, keys: Iterable[str]) -> Iterator[StoredObject | DamagedObject]:
+def stored_objects(store: LedgerStore, catalog: Catalog, keys: Iterable[str]) -> Iterator[StoredObject | DamagedObject]:
     """What was committed of each live object: from the checkpoint, or from its manifest.
 
     Raises:
@@ -125,7 +123,7 @@ def read_object(store: LedgerStore, described: StoredObject) -> pq.ParquetFile:
     name, payload = f"{store.uri}/{described.key}", store.read(described.key)
     if len(payload) != described.bytes:
         raise DamagedObject(f"{name}: {len(payload):,} bytes, expected {described.bytes:,}")
-    if hashlib.sha256(payload).hexdigest() != described.sha256:
+    if bytes_digest(payload) != described.sha256:
         raise DamagedObject(f"{name}: its SHA-256 is not the one that was committed")
     file = open_parquet(payload, name=name)
     if file.metadata.num_rows != described.rows:
@@ -284,7 +282,7 @@ class _Output:
         table = pa.concat_tables(self._group)
         self._group, self._group_rows, self._group_bytes = [], 0, 0
         if self._writer is None:
-            self._writer = _writer(self._sink)
+            self._writer = pq.ParquetWriter(self._sink, FILE_SCHEMA, **WRITE_OPTIONS)
         self._writer.write_table(table, row_group_size=len(table))
         self._rows += len(table)
         self._batches.update(pc.unique(table.column("batch_id")).to_pylist())
@@ -296,7 +294,7 @@ class _Output:
             return
         self._writer.close()
         payload = self._sink.getvalue()
-        sha256 = hashlib.sha256(payload).hexdigest()
+        sha256 = bytes_digest(payload)
         key = f"traces/dt={self._day}/{REWRITTEN}{content_digest([self._salt, sha256])[:32]}.parquet"
         _create(self._store, key, payload)
         self._objects.append(
@@ -312,15 +310,3 @@ class _Output:
             )
         )
         self._begin()
-
-
-def _writer(sink: io.BytesIO) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        sink,
-        FILE_SCHEMA,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        dictionary_pagesize_limit=_DICTIONARY_BYTES,
-        write_statistics=[column.name for column in FILE_SCHEMA if not pa.types.is_nested(column.type)],
-        store_schema=False,
-    )

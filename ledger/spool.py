@@ -30,9 +30,9 @@ from typing import Any, Final
 import orjson
 
 from core.clock import Clock
-from core.digest import canonical_json, content_digest
+from core.digest import bytes_digest, canonical_json, content_digest
 from core.errors import StoreError, TransientStoreError
-from ledger.described import bytes_digest, describe
+from ledger.described import describe
 from ledger.local import reported, sync, temporary_beside
 from ledger.manifest import StoredObject
 

@@ -22,11 +22,11 @@ from typing import Final
 import pyarrow.compute as pc
 
 from core.clock import Clock
+from core.digest import bytes_digest
 from core.errors import StoreError, TransientStoreError
 from core.ports import LedgerStore
 from ledger.catalog import Catalog, doubtful_keys, load_catalog
 from ledger.checkpoints import forgotten_in, rewritten_in
-from ledger.described import bytes_digest
 from ledger.garbage import GRACE
 from ledger.manifest import (
     CHECKPOINTS,

@@ -10,7 +10,6 @@ chunk. One at a time it does not, nothing is padded, and a caller may stop after
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.digest import bytes_digest
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _checked(path: Path, expected: str) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: the file is missing; {_TRAINING}") from None
-    found = hashlib.sha256(content).hexdigest()
+    found = bytes_digest(content)
     if found != expected:
         raise ConfigError(f"{path}: damaged: SHA-256 is {found}, the card says {expected}; {_TRAINING}")
     return content

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy import special  # type: ignore[import-untyped]
+from scipy import special
 
 _ENOUGH_FOR_CHI_SQUARE = 5
 _TWENTY_TO_ONE = math.log(20)

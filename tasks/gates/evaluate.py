@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,12 @@ class Gates:
             baseline=baseline,
             budget_ms=runs.counted[-1].spec.pipeline_config.budget_s * 1e3,
         )
-        yield self._result(Gate.EVIDENCE, _guarded(lambda: self._evidence(scope, runs, rows, now)), window)
+        yield self._result(Gate.EVIDENCE, _guarded(partial(self._evidence, scope, runs, rows, now)), window)
         for gate in SUITES[scope.step.phase]:
-            suite = _guarded(lambda gate=gate: self._suite(gate, scope, runs, rows, now))  # type: ignore[misc] # bound now
+            suite = _guarded(partial(self._suite, gate, scope, runs, rows, now))
             yield self._result(gate, suite, window)
         for gate, check in CHECKS[scope.step.phase].items():
-            measured = _guarded(lambda check=check: check(evidence))  # type: ignore[misc] # bound now
+            measured = _guarded(partial(check, evidence))
             yield self._result(gate, measured, window)
 
     def _evidence(self, scope: Scope, runs: Runs, rows: Rows, now: datetime) -> Measured:

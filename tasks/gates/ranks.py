@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special  # type: ignore[import-untyped]
+from scipy import special
 
 _TOLERANCE = 1e-9
 _MOST_STEPS = 200

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.adapters.manual_clock import ManualClock
+from core.digest import bytes_digest
 from core.errors import StoreError, TransientStoreError
 from ledger.delivery import Delivered, Delivery
-from ledger.described import bytes_digest
 from ledger.manifest import MANIFESTS, TRACES, Link, Manifest, manifest_key
 from ledger.spool import Kind, Quarantined, SetAside, Spool, Waiting
 from tests.memory_ledger import MemoryLedgerStore

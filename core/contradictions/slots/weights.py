@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def fingerprint(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
-def weights_of(content: Mapping[str, object], features: Mapping[str, Sequence[str]]) -> Weights:
+def weights_of(content: Mapping[str, Any], features: Mapping[str, Sequence[str]]) -> Weights:
     """Read weights, checked against the features in use.
 
     Args:
@@ -75,7 +76,7 @@ def weights_of(content: Mapping[str, object], features: Mapping[str, Sequence[st
         ValueError: the weights were trained for other features.
     """
     for part, names in features.items():
-        trained = content["features"][part]  # type: ignore[index]
+        trained = content["features"][part]
         if trained != fingerprint(names):
             raise ValueError(
                 f"{FILE}: `features.{part}` is {trained}, expected {fingerprint(names)}: the weights are for other "
@@ -83,15 +84,15 @@ def weights_of(content: Mapping[str, object], features: Mapping[str, Sequence[st
             )
     numbers = content["weights"]
     spans, again = (
-        {SlotKind(kind): np.array(row, np.float32) for kind, row in numbers[part].items()}  # type: ignore[index]
+        {SlotKind(kind): np.array(row, np.float32) for kind, row in numbers[part].items()}
         for part in ("spans", "spans_again")
     )
-    pairs, subjects = (np.array(numbers[part], np.float32) for part in ("pairs", "subjects"))  # type: ignore[index]
+    pairs, subjects = (np.array(numbers[part], np.float32) for part in ("pairs", "subjects"))
     return Weights(str(content["version"]), spans, again, pairs, subjects)
 
 
 @lru_cache(maxsize=1)
-def shipped_content() -> Mapping[str, object]:
+def shipped_content() -> Mapping[str, Any]:
     """What the packaged file holds."""
-    content: Mapping[str, object] = json.loads(files(__package__).joinpath(FILE).read_text("utf-8"))
+    content: Mapping[str, Any] = json.loads(files(__package__).joinpath(FILE).read_text("utf-8"))
     return content
