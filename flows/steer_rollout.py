@@ -9,9 +9,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from core.fallbacks import get_fallback_manager
-from core.rollout.decision import NOT_STARTED
-from core.rollout.orders import Outcome
-from tasks.rollout.desk import Decided, Desk, open_desk
+from tasks.rollout.desk import Decided, open_desk
 from tasks.rollout.endings import ending, who_runs
 from tasks.rollout.plans import Approval, plan_of
 from tasks.rollout.publishing import publish, tell
@@ -65,7 +63,7 @@ def steer_rollout(  # noqa: PLR0913 - the parameters of a flow are its run form
         )
         outcome = desk.orders.start(plan, actor=actor, reason=why, over_old=replace_old, dry_run=dry_run)
     elif action == "approve":
-        outcome = _approved(desk, actor, why, dry_run=dry_run)
+        outcome = desk.approve(actor=actor, reason=why, dry_run=dry_run)
     elif action == "pause":
         outcome = desk.orders.pause(actor=actor, reason=why, dry_run=dry_run)
     else:
@@ -73,11 +71,3 @@ def steer_rollout(  # noqa: PLR0913 - the parameters of a flow are its run form
     tell(outcome)
     publish(desk, Decided(outcome, None))
     return ending(outcome, dry_run=dry_run)
-
-
-def _approved(desk: Desk, actor: str, why: str, *, dry_run: bool) -> Outcome:
-    """Say yes to what waits now."""
-    state = desk.orders.state()
-    if state is None:
-        return Outcome(decision=NOT_STARTED, version=0, state=None, is_written=False)
-    return desk.orders.approve(attempt=state.attempt, step=state.step, actor=actor, reason=why, dry_run=dry_run)

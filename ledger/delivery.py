@@ -255,11 +255,9 @@ class Delivery:
         return created, other
 
     def _waits(self, ledger: str, key: str) -> bool:
-        for waiting in self._spool.waiting():
-            with suppress(DamagedEntryError):
-                entry = self._spool.read(waiting)
-                if entry is not None and (entry.ledger, entry.object.key) == (ledger, key):
-                    return True
+        waiting = self._spool.find(ledger=ledger, key=key)
+        with suppress(DamagedEntryError):
+            return waiting is not None and self._spool.read(waiting) is not None
         return False
 
     def _note_failure(self, ledger: str) -> None:

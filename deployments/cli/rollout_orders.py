@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from core.errors import ConfigError
-from core.rollout.decision import NOT_STARTED, Transition
+from core.rollout.decision import Transition
 from core.rollout.event import Part
 from core.rollout.orders import EmergencyOutcome, Outcome
 from core.rollout.plan import Plan
@@ -121,18 +121,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Say yes to the step that waits. The next `advance` goes on, if all is still well then."""
-    orders = desk().orders
-    state = orders.state()
-    if state is None:
-        outcome = Outcome(decision=NOT_STARTED, version=0, state=None, is_written=False)
-    else:
-        outcome = orders.approve(
-            attempt=state.attempt if attempt is None else attempt,
-            step=state.step if step is None else step,
-            actor=actor,
-            reason=reason,
-            dry_run=dry_run,
-        )
+    outcome = desk().approve(attempt=attempt, step=step, actor=actor, reason=reason, dry_run=dry_run)
     _show(outcome, dry_run=dry_run, as_json=as_json)
 
 

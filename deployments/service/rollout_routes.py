@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from core.adapters.raw_record import printable
 from core.errors import ConfigError
-from core.rollout.decision import NOT_STARTED
 from core.rollout.orders import Outcome
 from core.rollout.plan import Plan
 from deployments.cli.rollout import event_as_dict, why_as_dict
@@ -161,15 +160,8 @@ def _start(desk: Desk, asked: Start, actor: str, reason: str) -> dict[str, Any]:
 
 def _approve(desk: Desk, asked: Approve, actor: str, reason: str) -> dict[str, Any]:
     """The next `advance` goes on, if all is still well then. A yes to another step is refused."""
-    state = desk.orders.state()
-    if state is None:
-        return _told(Outcome(decision=NOT_STARTED, version=0, state=None, is_written=False), dry_run=asked.dry_run)
-    outcome = desk.orders.approve(
-        attempt=state.attempt if asked.attempt is None else asked.attempt,
-        step=state.step if asked.step is None else asked.step,
-        actor=actor,
-        reason=reason or _NO_REASON,
-        dry_run=asked.dry_run,
+    outcome = desk.approve(
+        attempt=asked.attempt, step=asked.step, actor=actor, reason=reason or _NO_REASON, dry_run=asked.dry_run
     )
     return _told(outcome, dry_run=asked.dry_run)
 

@@ -6,12 +6,13 @@ that raised and a suite of which nothing was evaluated are an ERROR.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from core.rollout.gates import GateMode, GateReport, GateResult
 from core.rollout.plan import ARM_LEGACY, ARM_REDO
@@ -24,6 +25,8 @@ from tasks.gates.run_tables import RunReader
 from tasks.gates.suites import ASSIGNMENT_RULES, CHECKS, LEDGER_RULES, SUITES, Rule, input_rules
 from tasks.gates.thresholds import THRESHOLDS, Gate, Thresholds, kind_of
 from tasks.gates.validation import GreatExpectations, Validator, judge
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 Columns = dict[str, list[Any]]
 """A frame: its columns by name."""
@@ -189,6 +192,7 @@ def evaluate_gates(
     max_trace_bytes: int = 100_000,
     thresholds: Thresholds = THRESHOLDS,
     docs: Path | None = None,
+    reader: RunReader | None = None,
 ) -> GateReport:
     """Evaluate all gates of a step with Great Expectations.
 
@@ -199,15 +203,26 @@ def evaluate_gates(
         now: the time now, with a zone.
         max_trace_bytes: the most bytes that a trace may have in the ledger: `LEDGER_MAX_TRACE_BYTES`.
         thresholds: the limits.
-        docs: an empty folder for the Data Docs; none are made without one. They ask no other host for anything.
+        docs: an empty folder for the Data Docs; none are made without one. They ask no other host for anything. They
+            are for people: where they cannot be written the report is the same.
+        reader: what has read runs before; a new one by default.
     """
     validator = GreatExpectations(docs=docs)
-    gates = Gates(home=home, max_trace_bytes=max_trace_bytes, thresholds=thresholds, validator=validator)
+    gates = Gates(
+        home=home,
+        max_trace_bytes=max_trace_bytes,
+        thresholds=thresholds,
+        validator=validator,
+        reader=reader or RunReader(),
+    )
     report = gates.evaluate(scope, report_id=report_id, now=now)
     if docs is not None:
-        docs.mkdir(parents=True, exist_ok=True)
-        validator.write_docs()
-        finish_docs(docs, report)
+        try:
+            docs.mkdir(parents=True, exist_ok=True)
+            validator.write_docs()
+            finish_docs(docs, report)
+        except Exception as error:  # noqa: BLE001 - a verdict must not hang on a page
+            _LOGGER.warning("no Data Docs for %s: %s: %s", report_id, type(error).__name__, error)
     return report
 
 

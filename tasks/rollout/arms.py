@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tasks.gates.frames import Rows, Scope
+    from tasks.gates.run_tables import RunReader
 
 FIRST_MS: Final = 0.1
 REACH: Final = 2.5
@@ -69,22 +70,28 @@ class Arms:
         return cls(**{**data, **arms})
 
 
-def arms_of(home: Path, scope: Scope) -> Arms | None:
-    """Look at the runs that count for a step; `None` where there are none yet."""
+def arms_of(home: Path, scope: Scope, reader: RunReader) -> Arms | None:
+    """Look at the runs that count for a step; `None` where there are none yet.
+
+    Args:
+        home: `REDO_HOME`.
+        scope: which step.
+        reader: what has read the runs for the gates.
+    """
     from tasks.gates.frames import Rows, find_runs  # noqa: PLC0415 - DuckDB, only when there is something to read
 
-    runs = find_runs(home, scope).counted
+    runs = find_runs(home, scope, reader=reader).counted
     if not runs:
         return None
     budget_ms = runs[-1].spec.pipeline_config.budget_s * 1e3
-    with Rows(runs, slow_share=1.0) as rows:
-        redo, legacy = rows.latencies("asked"), rows.latencies("control")
-        return Arms(
-            redo=_arm(rows, redo.tolist(), "asked", "failed", "fell_back", budget_ms),
-            legacy=_arm(rows, legacy.tolist(), "control", "control_failed", None, budget_ms),
-            budget_ms=budget_ms,
-            runs=len(runs),
-        )
+    rows = Rows(runs, slow_share=1.0, reader=reader)
+    redo, legacy = rows.latencies("asked"), rows.latencies("control")
+    return Arms(
+        redo=_arm(rows, redo.tolist(), "asked", "failed", "fell_back", budget_ms),
+        legacy=_arm(rows, legacy.tolist(), "control", "control_failed", None, budget_ms),
+        budget_ms=budget_ms,
+        runs=len(runs),
+    )
 
 
 def _arm(

@@ -15,7 +15,7 @@ from core.fallbacks import RedoFallbackManager
 from core.fallbacks.stored_flags import FLAGS
 from core.ports import StateStore
 from core.rollout import rollbacks
-from core.rollout.decision import Order
+from core.rollout.decision import NOT_STARTED, Order
 from core.rollout.description import describe
 from core.rollout.event import Event
 from core.rollout.gates import GateReport
@@ -84,6 +84,38 @@ class Desk:
         if stored is not None:
             self.reports.prune(self._evidence())
         return decided
+
+    def approve(
+        self,
+        *,
+        attempt: int | None = None,
+        step: int | None = None,
+        actor: str | None = None,
+        reason: str,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Say yes to the step that waits.
+
+        Args:
+            attempt: the attempt that the person has looked at; the present one by default.
+            step: the step that the person has looked at; the present one by default.
+            actor: who says yes.
+            reason: why.
+            dry_run: whether nothing shall be changed.
+
+        Raises:
+            StoreError: the shared state does not answer, or holds a rollout that cannot be read.
+        """
+        state = self.orders.state()
+        if state is None:
+            return Outcome(decision=NOT_STARTED, version=0, state=None, is_written=False)
+        return self.orders.approve(
+            attempt=state.attempt if attempt is None else attempt,
+            step=state.step if step is None else step,
+            actor=actor,
+            reason=reason,
+            dry_run=dry_run,
+        )
 
     def look(self, *, limits: Limits = "production") -> StoredReport | None:
         """Ask the gates about the step at which the rollout stands; `None` where they could change nothing."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from functools import partial
 from typing import Final, Literal, TypeAlias
 
 import orjson
 
 from core.errors import RedoError
-from core.rollout.gates import GateReport
 from core.rollout.state import RolloutState, Status
 from tasks.rollout.reports import Reports, StoredReport, new_report_id
 from tasks.settings import load_settings
@@ -47,6 +45,7 @@ def evaluate_step(state: RolloutState, limits: Limits = "production") -> StoredR
     """
     from tasks.gates.evaluate import evaluate_gates  # noqa: PLC0415 - see above
     from tasks.gates.frames import Scope  # noqa: PLC0415
+    from tasks.gates.run_tables import RunReader  # noqa: PLC0415
     from tasks.gates.thresholds import DEMO_THRESHOLDS, THRESHOLDS  # noqa: PLC0415
     from tasks.rollout.arms import arms_of  # noqa: PLC0415
 
@@ -54,23 +53,20 @@ def evaluate_step(state: RolloutState, limits: Limits = "production") -> StoredR
     home = settings.home_folder
     reports, report_id = Reports(home), new_report_id(now)
     scope = Scope(step=state.at, number=state.step, attempt=state.attempt, entered_at=state.entered_at)
-    asked = partial(
-        evaluate_gates,
+    reader = RunReader()  # the chart is of the runs that the gates have read
+    report = evaluate_gates(
         home,
         scope,
         report_id=report_id,
         now=now,
         max_trace_bytes=settings.max_trace_bytes,
         thresholds=THRESHOLDS if limits == "production" else DEMO_THRESHOLDS,
+        docs=reports.docs(report_id),
+        reader=reader,
     )
     try:
-        report: GateReport = asked(docs=reports.docs(report_id))
-    except Exception as error:  # noqa: BLE001 - the pages are for people; the verdict must not hang on them
-        _LOGGER.warning("no Data Docs for %s: %s: %s", report_id, type(error).__name__, error)
-        report = asked()
-    try:
-        arms = arms_of(home, scope)
-    except Exception as error:  # noqa: BLE001 - as above: a chart
+        arms = arms_of(home, scope, reader)
+    except Exception as error:  # noqa: BLE001 - the chart is for people; the verdict must not hang on it
         _LOGGER.warning("no chart for %s: %s: %s", report_id, type(error).__name__, error)
         arms = None
     stored = StoredReport(report, arms)

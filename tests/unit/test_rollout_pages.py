@@ -14,6 +14,7 @@ from core.rollout.gates import GateKind, GateMode
 from core.rollout.orders import EmergencyOutcome
 from core.rollout.verdict import Verdict
 from tasks.events import EventName
+from tasks.gates.run_tables import RunReader
 from tasks.rollout.arms import BINS, FIRST_MS, REACH, Arms, arms_of, place_of
 from tasks.rollout.chart import chart_svg, data_uri
 from tasks.rollout.evaluation import GatesError, evaluate_in_child
@@ -138,7 +139,7 @@ class TestArms:
     def arms(self, home: Path) -> Arms:
         """Of a run in which REDO breaks on some queries."""
         write_run(home, "one", sample_rows(600, TEN, Behaviour(failed=0.3)))
-        found = arms_of(home, a_scope(TEN))
+        found = arms_of(home, a_scope(TEN), RunReader())
         assert found is not None
         return found
 
@@ -154,7 +155,7 @@ class TestArms:
 
     def test_without_a_run_there_are_none(self, redo_home: Path) -> None:
         """Nothing is drawn of nothing."""
-        assert arms_of(redo_home, a_scope(TEN)) is None
+        assert arms_of(redo_home, a_scope(TEN), RunReader()) is None
 
     def test_the_scale_reaches_from_fast_to_over_the_budget(self) -> None:
         """Logarithmic, and what lies beyond is in the first and the last bin."""
