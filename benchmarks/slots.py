@@ -22,8 +22,10 @@ from benchmarks.machine import describe
 from core.contradictions.slots.question import SlotKind
 from core.contradictions.slots.reader import FEATURE_NAMES, SlotReader, SlotTable, shipped_reader
 from core.contradictions.slots.spans import read_spans
-from core.contradictions.slots.support import weigh
+from core.contradictions.slots.support import Support, weigh
 from core.contradictions.slots.weights import weights_of
+from core.model import Detection, Passage, Query, Ranking, ScoredPassage, Standing
+from core.ordering import SupportOrderer
 from core.similarity import similarity_matrix
 from core.text import STOPWORDS, WORD, stem
 from training.slots.data import LabelledQuestion, load
@@ -195,11 +197,11 @@ def print_answers(reads: Sequence[Read]) -> None:
 def print_selection(reads: Sequence[Read]) -> None:
     """Table of orders with each question's own candidates, shuffled."""
     relevance = [bm25(read.item.question.text, read.texts) for read in reads]
-    supports = [weigh(read.table, score.tolist()) for read, score in zip(reads, relevance, strict=True)]
+    supports = [weigh(read.table) for read in reads]
     rows: dict[str, list[Numbers]] = {
         "BM25": relevance,
         "answered": [support.answered for support in supports],
-        "REDO": [support.score for support in supports],
+        "REDO": [_ordered(read, *parts) for read, *parts in zip(reads, relevance, supports, strict=True)],
         "ceiling (passages an answer)": [_ceiling(read, score) for read, score in zip(reads, relevance, strict=True)],
     }
     for title, chosen in (
@@ -219,6 +221,17 @@ def print_selection(reads: Sequence[Read]) -> None:
 
 def _mean_of(column: Numbers, numbers: NDArray[np.intp]) -> float:
     return float(np.nanmean(column[numbers]))
+
+
+def _ordered(read: Read, relevance: Numbers, support: Support) -> Numbers:
+    """The scores that REDO's orderer gives the passages."""
+    passages = [Passage(str(number), text) for number, text in enumerate(read.texts)]
+    parts = zip(passages, support.answered, support.support, support.opposition, strict=True)
+    detection = Detection(standings=tuple(Standing(one.passage_id, *map(float, given)) for one, *given in parts))
+    items = tuple(ScoredPassage(one, float(score)) for one, score in zip(passages, relevance, strict=True))
+    evidence = SupportOrderer().order(Query("q", read.item.question.text), Ranking(items), detection)
+    scores = {int(item.passage.passage_id): item.score for item in evidence}
+    return np.array([scores[number] for number in range(len(passages))])
 
 
 def _ceiling(read: Read, relevance: Numbers) -> Numbers:

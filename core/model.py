@@ -92,6 +92,7 @@ class ContradictionKind(StrEnum):
     DATE = "date"
     ENTITY = "entity"
     POLARITY = "polarity"
+    STATEMENT = "statement"  # the sentences as wholes; no single value differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,36 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the other passages' answers say of one passage's answer to the question.
+
+    Attributes:
+        passage_id: the passage.
+        answered: how likely it answers the question at all, 0 to 1.
+        support: independent passages that answer the same, each counted by how likely that is.
+        opposition: weight of the strongest passage about the same thing that answers differently.
+    """
+
+    passage_id: str
+    answered: float
+    support: float
+    opposition: float
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
-    """What a detector found among the passages of one query. `complete` is false where time ran out."""
+    """What a detector found among the passages of one query.
+
+    Attributes:
+        contradictions, ambiguities, agreements: what it found on pairs of passages.
+        standings: how each passage's answer stands, in the order of the ranking; empty where answers were not compared.
+        complete: false where time ran out.
+    """
 
     contradictions: tuple[Contradiction, ...] = ()
     ambiguities: tuple[Ambiguity, ...] = ()
     agreements: tuple[Agreement, ...] = ()
+    standings: tuple[Standing, ...] = ()
     complete: bool = True
 
 

@@ -191,7 +191,7 @@ class _Findings:
             for (left, right), value in sorted(self._agreed.items())
             if (left, right) not in self._best
         )
-        return Detection(tuple(contradictions), tuple(ambiguities), agreements, complete)
+        return Detection(tuple(contradictions), tuple(ambiguities), agreements, complete=complete)
 
     def _context(self, left: int, right: int) -> Context:
         known = self._contexts.get((left, right))

@@ -20,6 +20,7 @@ from core.model import (
     Ranking,
     ScoredPassage,
     Span,
+    Standing,
 )
 from core.ordering import SupportOrderer
 
@@ -75,7 +76,7 @@ def test_nothing_to_order() -> None:
 
 def test_retrievers_order() -> None:
     """Without findings and dates, relevance alone decides; equal scores stand in the retriever's order."""
-    assert SupportOrderer().version == "support-1"
+    assert SupportOrderer().version == "support-2"
     found = order(ranking(*map(passage, "abcd"), scores=[4.0, 2.0, 2.0, 1.0]))
     assert list(found) == ["a", "b", "c", "d"]
     assert [item.score for item in found.values()] == [1.0, 0.5, 0.5, 0.25]
@@ -223,3 +224,47 @@ def test_finding_on_an_unknown_passage() -> None:
     """A detector that names passages of no ranking breaks its port's promise, and the orderer says so."""
     with pytest.raises(KeyError, match="z"):
         SupportOrderer().order(QUERY, ranking(passage("a")), Detection(against(("a", "z"))))
+
+
+def standing(**of: tuple[float, float, float]) -> tuple[Standing, ...]:
+    """Standings by passage: answered, support, opposition."""
+    return tuple(Standing(name, *numbers) for name, numbers in of.items())
+
+
+def test_the_better_supported_answer_leads() -> None:
+    """Two against one: both passages of the pair stand above the single one, however relevant that is."""
+    stood = standing(a=(1.0, 1.0, 1.0), b=(1.0, 0.0, 2.0), c=(1.0, 1.0, 1.0))
+    found = order(ranking(*map(passage, "bac"), scores=[9.0, 3.0, 1.0]), Detection(standings=stood))
+    assert list(found) == ["a", "c", "b"]
+    assert [item.support for item in found.values()] == [2, 2, 1]
+
+
+def test_a_tie_of_answers_is_left_to_relevance() -> None:
+    """One against one: support and opposition cancel out, and both sides are kept where they contradict."""
+    stood = standing(a=(1.0, 0.0, 1.0), b=(1.0, 0.0, 1.0))
+    found = order(ranking(*map(passage, "ab"), scores=[2.0, 1.0]), Detection(against(("a", "b")), standings=stood))
+    assert list(found) == ["a", "b"]
+    assert found["a"].score_parts.contradiction == found["b"].score_parts.contradiction == 0.25
+    assert found["a"].disputed_by == ("b",)
+    assert found["b"].disputed_by == ("a",)
+
+
+def test_what_answers_nothing_comes_last() -> None:
+    """Relevance does not lift it above an answer."""
+    stood = standing(a=(0.0, 0.0, 0.0), b=(0.9, 0.0, 0.0))
+    found = order(ranking(*map(passage, "ab"), scores=[5.0, 1.0]), Detection(standings=stood))
+    assert list(found) == ["b", "a"]
+
+
+def test_the_formula_for_answers() -> None:
+    """A passage that surely answers, alone and most relevant, has the score 1; support and opposition are squared."""
+    stood = standing(a=(1.0, 0.0, 0.0), b=(1.0, 2.0, 0.0), c=(1.0, 0.0, 1.0))
+    found = order(ranking(*map(passage, "abc")), Detection(standings=stood))
+    assert {name: item.score for name, item in found.items()} == pytest.approx({"a": 1.0, "b": 9.0, "c": 0.25})
+
+
+def test_a_lead_of_two_sources_settles_a_dispute_of_answers() -> None:
+    """The weaker side is not dragged along any more."""
+    stood = standing(a=(1.0, 2.0, 0.5), b=(1.0, 0.0, 3.0))
+    found = order(ranking(*map(passage, "ab")), Detection(against(("a", "b")), standings=stood))
+    assert [item.disputed for item in found.values()] == [False, False]

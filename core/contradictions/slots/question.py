@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from core.contradictions.slots.lexicon import asked_categories
 from core.contradictions.subject import subject_of
-from core.text import content_stems, stem
+from core.contradictions.values import ValueKind, values_in
+from core.text import content_stems, stem, words
 
 
 class SlotKind(StrEnum):
@@ -53,6 +54,11 @@ class Question:
 
 
 _YES_NO = re.compile(r"(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b", re.IGNORECASE)
+_ASKED = re.compile(
+    r"(?:(?:in|on|at|of|for|to|by|from|with|under|since)\s+)?(?:who|whom|whose|what|when|where|which|how)\b|.*\?\s*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_QUOTED = re.compile(r"[\"“](.+?)[\"”]")
 _VERSION = re.compile(r"\bversions?\b|\b(?:which|what) (?:python|release)\b", re.IGNORECASE)
 _DATE = re.compile(
     r"^when\b|\b(?:what|which) (?:year|date|month|day|century)\b|\b(?:birth|death|release|start|founding) date\b"
@@ -147,7 +153,7 @@ def read_question(text: str) -> Question:
     subject = subject_of(text)
     categories = asked_categories(text)
     topic = content_stems(text)
-    quoted = content_stems(" ".join(re.findall(r"[\"“](.+?)[\"”]", text)))
+    quoted = content_stems(" ".join(_QUOTED.findall(text)))
     names = quoted | subject.names if quoted else subject.names
     attribute = topic - names or topic
     triggers = attribute.union(*(_SYNONYMS.get(word, frozenset()) for word in attribute))
@@ -157,6 +163,30 @@ def read_question(text: str) -> Question:
     units = _units(text) if kind is SlotKind.NUMBER else frozenset[str]()
     triggers = (triggers | units) - names
     return Question(text, kind, categories, attribute, triggers, names or topic - attribute, topic, units)
+
+
+def is_question(text: str) -> bool:
+    """Whether a text asks for something that a passage could answer with a value.
+
+    Claims and key words do not, and neither do questions for a yes or a no: that a passage says yes is no value in it.
+    """
+    return _ASKED.match(text) is not None and _YES_NO.match(text) is None
+
+
+def name_in(question: Question) -> str:
+    """What the question is about, as it writes it: what it quotes, else its first name, else all of it."""
+    quoted = _QUOTED.search(question.text)
+    if quoted is not None:
+        return quoted.group(1)
+    runs = values_in(question.text, 0, len(question.text), words(question.text))
+    return next(
+        (
+            question.text[run.start : run.end]
+            for run in runs
+            if run.kind is ValueKind.NAME and {*run.stems} & question.subject
+        ),
+        question.text,
+    )
 
 
 def _units(text: str) -> frozenset[str]:

@@ -34,9 +34,6 @@ FEATURE_NAMES = {
 """The features that weights are for, for each part of `Weights`."""
 _ANSWERED_FROM = 0.3
 """A passage below answers nothing that could be compared."""
-_SAME_SUBJECT_FROM = 0.4
-"""From here on, two different answers are taken to be about one thing. In cross-validation on RAMDocs three in five
-pairs of correct passages about different things are below, and all but a few edited copies above 0.85."""
 _EVEN = 0.5
 
 
@@ -55,7 +52,8 @@ class SlotComparison:
 
     Attributes:
         verdict: what they are to each other.
-        probability: how likely the verdict is, 0 to 1; for `INCOMPARABLE`, that one of them answers nothing.
+        probability: how likely it is that both answer and that the verdict holds, 0 to 1; for `INCOMPARABLE`, that one
+            of them answers nothing.
         left, right: what each passage answers; nothing where it has no value of the sort that is asked for.
     """
 
@@ -92,10 +90,10 @@ class SlotTable:
             return SlotComparison(SlotVerdict.INCOMPARABLE, 1.0 - one.answered * other.answered, *said)
         different, subject = float(self.different[left, right]), float(self.same_subject[left, right])
         if different < _EVEN:
-            return SlotComparison(SlotVerdict.SAME, 1.0 - different, *said)
-        if subject < _SAME_SUBJECT_FROM:
-            return SlotComparison(SlotVerdict.OTHER_SUBJECT, different * (1.0 - subject), *said)
-        return SlotComparison(SlotVerdict.DIFFERENT, different, *said)
+            return SlotComparison(SlotVerdict.SAME, answered * (1.0 - different), *said)
+        if subject < _EVEN:
+            return SlotComparison(SlotVerdict.OTHER_SUBJECT, answered * different * (1.0 - subject), *said)
+        return SlotComparison(SlotVerdict.DIFFERENT, answered * different * subject, *said)
 
 
 class SlotReader:
