@@ -9,7 +9,7 @@ import pytest
 from core.adapters.doubles import TickingClock
 from core.adapters.manual_clock import ManualClock
 from core.clock import Deadline
-from core.contradictions.slot_stage import STAGE, SlotStage
+from core.contradictions.slot_stage import STAGE, SlotStage, about_subject
 from core.contradictions.slots.question import is_question, name_in, read_question
 from core.contradictions.slots.spans import read_spans
 from core.contradictions.stage import Asked
@@ -40,10 +40,12 @@ def ranking(*texts: str) -> Ranking:
     return Ranking(tuple(ScoredPassage(Passage(f"p{place}", text), 9.0 - place) for place, text in enumerate(texts)))
 
 
-def refine(query: Query = MILL, known: Detection | None = None, *, texts: tuple[str, ...] = TEXTS) -> Detection:
+def refine(
+    query: Query = MILL, known: Detection | None = None, *, texts: tuple[str, ...] = TEXTS, min_score: float = 0.75
+) -> Detection:
     """What the stage makes of a detection, with all the time in the world."""
     deadline = Deadline(10.0, clock=ManualClock())
-    (found,) = SlotStage().refine([Asked(query, ranking(*texts), deadline, known or Detection())])
+    (found,) = SlotStage(min_score=min_score).refine([Asked(query, ranking(*texts), deadline, known or Detection())])
     return found
 
 
@@ -58,6 +60,24 @@ def test_different_answers_contradict_with_their_places() -> None:
         assert text[claim.value_span.start : claim.value_span.end] == claim.value
         assert claim.value in claim.sentence
     assert 0.75 <= item.score <= 1
+    assert not refine(min_score=item.score + 0.01).contradictions
+
+
+def test_what_does_not_name_the_subject_is_about_it_as_likely_as_its_neighbours() -> None:
+    """A piece from the middle of a document is taken for what most of the ranking is about, a stray one is not."""
+    question = "When was the Harlow Mill built?"
+    named, silent = "The Harlow Mill stands.", "It was built in 1871."
+    assert about_subject(question, [named, named, named, silent]) == [1, 1, 1, 0.75]
+    assert about_subject(question, [silent, named, silent, silent]) == [0.25, 1, 0.25, 0.25]
+    assert about_subject(question, []) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["What did Thomas Harlow say?", "Which version does it need?", "In which repository is it?"]
+)
+def test_kinds_that_are_read_badly_are_passed_over(text: str) -> None:
+    """Open questions, versions and links get their detection back as it was."""
+    assert refine(Query("q", text)) == Detection()
 
 
 def test_same_answers_agree() -> None:
@@ -127,9 +147,10 @@ def test_the_name_that_is_asked_about(text: str, name: str) -> None:
     assert name_in(read_question(text)) == name
 
 
-def test_no_passages_nothing_to_say() -> None:
-    """An empty ranking leaves the detection as it was."""
-    assert refine(texts=()) == Detection()
+@pytest.mark.parametrize("count", [0, 1])
+def test_with_nothing_to_compare_there_is_nothing_to_say(count: int) -> None:
+    """A ranking of fewer than two passages leaves the detection as it was."""
+    assert refine(texts=TEXTS[:count]) == Detection()
 
 
 def test_without_time_nothing_is_begun() -> None:

@@ -76,6 +76,8 @@ _PLACE = re.compile(
     r"continent)\b|\b(?:location|birthplace|capital|located in|headquarters)\b|\bis the region\b|\bstate where\b",
     re.IGNORECASE,
 )
+_LINK = re.compile(r"\b(?:home ?page|web ?site|repositor(?:y|ies)|source code|url|documentation|docs)\b", re.IGNORECASE)
+"""Places on the network are no places."""
 _PERSON = re.compile(
     r"^(?:who|whom|whose)\b|\b(?:author|director|artist|composer|creator|founder|architect|producer|father|mother|wife|"
     r"husband|actor|singer|writer|developer|mayor|president|owner|maintainer|main character|leader|winner)\b",
@@ -197,6 +199,8 @@ def _units(text: str) -> frozenset[str]:
 def _kind(text: str, categories: tuple[str, ...]) -> SlotKind:
     if _YES_NO.match(text):
         return SlotKind.YES_NO
+    if _LINK.search(text):
+        return SlotKind.OTHER
     if _VERSION.search(text):
         return SlotKind.VERSION
     if _DATE.search(text):
