@@ -201,7 +201,7 @@ def print_selection(reads: Sequence[Read]) -> None:
     rows: dict[str, list[Numbers]] = {
         "BM25": relevance,
         "answered": [support.answered for support in supports],
-        "REDO": [_ordered(read, *parts) for read, *parts in zip(reads, relevance, supports, strict=True)],
+        "REDO": [_ordered(*parts) for parts in zip(reads, relevance, supports, strict=True)],
         "ceiling (passages an answer)": [_ceiling(read, score) for read, score in zip(reads, relevance, strict=True)],
     }
     for title, chosen in (

@@ -22,7 +22,7 @@ class StageRecord:
 
     Attributes:
         name: `retrieve`, `detect`, `order` or `select`.
-        arm: whose stage it was; retrieval serves both arms and is recorded under `redo` where REDO ran.
+        arm: whose stage it was; retrieval that serves both arms is recorded under `redo` where REDO ran.
         latency_ms: time that the query's own work took, in milliseconds.
         items_in, items_out: how many passages (for `detect`: how many findings) went in and came out.
         complete: false where the stage stopped because time ran out.
@@ -44,7 +44,8 @@ class Trace:
         query: the question.
         guard: the decision that the guard took before any work.
         decision, reason: who answered in the end, and why; differs from the guard's where REDO failed.
-        ranking: what was retrieved.
+        ranking: what was retrieved: for REDO where there is a REDO selection, else for legacy. The two differ only
+            where REDO has a retriever of its own.
         legacy, redo: the selection of each arm, where it was computed.
         budget_ms: the time that the query was given.
         latency_ms: the time that the query's own work took, both arms together.

@@ -28,6 +28,7 @@ class Work:
     deadline: Deadline
     stages: list[StageRecord] = field(default_factory=list)
     ranking: Ranking = field(default_factory=lambda: Ranking(()))
+    redo_ranking: Ranking | None = None
     detection: Detection = field(default_factory=Detection)
     legacy: Selection | None = None
     redo: Selection | None = None
@@ -38,6 +39,11 @@ class Work:
     def wants_redo(self) -> bool:
         """Whether REDO is to work on it, and nothing has gone wrong so far."""
         return self.guard.runs_redo and self.failure is None
+
+    @property
+    def chosen_from(self) -> Ranking:
+        """What REDO chooses from: its own ranking where it has one, else the one that legacy has too."""
+        return self.ranking if self.redo_ranking is None else self.redo_ranking
 
     def fail(self, reason: Reason, error: Exception | None = None) -> None:
         """Keep why there is no REDO selection."""
@@ -59,7 +65,7 @@ class Work:
             guard=self.guard,
             decision=decision,
             reason=reason,
-            ranking=self.ranking,
+            ranking=self.ranking if self.redo is None else self.chosen_from,
             legacy=self.legacy,
             redo=self.redo,
             budget_ms=self.deadline.budget_s * 1e3,

@@ -31,7 +31,7 @@ from core.model import (
     ScoredPassage,
     Selection,
 )
-from core.pipeline import Pipeline, PipelineConfig
+from core.pipeline import DetectorKind, Pipeline, PipelineConfig, RetrieverKind
 from core.placement import PlacementPolicy
 from core.trace import Arm
 from ledger.level import Level
@@ -45,6 +45,8 @@ _PARTS: Final = {
     "score_contradiction": "contradiction",
     "score_recency": "recency",
 }
+
+_KINDS: Final = {"placement": PlacementPolicy, "retriever": RetrieverKind, "detector": DetectorKind}
 
 PipelineOf = Callable[[PipelineConfig], Pipeline]
 """Gives today's pipeline with the settings of a trace."""
@@ -173,8 +175,7 @@ def _config(row: Mapping[str, Any], today: PipelineConfig) -> tuple[PipelineConf
     try:
         stored = orjson.loads(row.get("extra_json") or "{}")["pipeline"]
         known = {field.name: stored[field.name] for field in fields(PipelineConfig) if field.name in stored}
-        if "placement" in known:
-            known["placement"] = PlacementPolicy(known["placement"])
+        known |= {name: kind(known[name]) for name, kind in _KINDS.items() if name in known}
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return today, False
     return replace(today, **known), "token_budget" in known

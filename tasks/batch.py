@@ -14,6 +14,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.tasks import Task, exponential_backoff
 
 from core.errors import TransientStoreError
+from core.pipeline import RetrieverKind
 from tasks.chunks import Report, work_on_chunk
 from tasks.delivery import deliver_waiting, store_traces
 from tasks.loading import load_batch
@@ -52,6 +53,8 @@ def load(request: RunRequest) -> RunSpec:
     settings = load_settings()
     if settings.fault is not None:
         get_run_logger().warning("a drill, no outage: REDO_FAULT makes the orchestrator fail: %s", settings.fault)
+    if settings.retriever is RetrieverKind.HYBRID and request.passages is not None:
+        get_run_logger().info("vectors of passages that are new here are computed first: a minute for some thousands")
     spec = load_batch(request, settings, clock=CLOCK)
     quarantined = sum(spec.quarantined.values())
     message = "batch %s: %d queries in %d chunks, %d records quarantined, flags %s"

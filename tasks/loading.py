@@ -175,7 +175,9 @@ def _file_digest(path: Path) -> str:
 
 def _index(passages: Path, request: RunRequest, settings: Settings, quarantine: QuarantineFile) -> Path:
     name = Path(str(request.passages)).name
-    return passage_index(passages, home=settings.home_folder, name=name, quarantine=quarantine)
+    return passage_index(
+        passages, home=settings.home_folder, name=name, quarantine=quarantine, retriever=settings.retriever
+    )
 
 
 def _lay_out(queries: Iterable[Query], folder: RunFolder, chunk_size: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 from core.digest import content_digest
 from core.errors import BatchError
 from core.flags import Flags, FlagValue, parse_flag
-from core.pipeline import PipelineConfig
+from core.pipeline import DetectorKind, PipelineConfig, RetrieverKind
 from core.placement import PlacementPolicy
 from ledger.location import parse_location
 from tasks.run_folder import check_batch_id, read_json, write_json
@@ -145,7 +145,12 @@ class RunSpec:
     @property
     def pipeline_config(self) -> PipelineConfig:
         """What the pipeline is told."""
-        return PipelineConfig(**{**self.config, "placement": PlacementPolicy(self.config["placement"])})
+        kinds = {
+            "placement": PlacementPolicy(self.config["placement"]),
+            "retriever": RetrieverKind(self.config.get("retriever", RetrieverKind.BM25)),
+            "detector": DetectorKind(self.config.get("detector", DetectorKind.RULES)),
+        }
+        return PipelineConfig(**{**self.config, **kinds})
 
     @property
     def run_flags(self) -> Flags:

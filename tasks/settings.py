@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from core.adapters.faults import Fault
 from core.errors import ConfigError
 from core.fallbacks.config import FallbackConfig
 from core.flags import FlagValue, KillSwitches, environment_flags
-from core.pipeline import PipelineConfig
+from core.pipeline import DetectorKind, PipelineConfig, RetrieverKind
 from core.placement import PlacementPolicy
 from ledger.level import MIN_TRACE_BYTES, Level
 from ledger.location import parse_location
@@ -26,7 +27,26 @@ PREFECT_DEFAULTS = {
 }
 """What REDO sets for the Prefect that it starts, where the user has not: no telemetry, and patience."""
 
-_SECRETS = frozenset({"LEDGER_HASH_KEY", "REDO_ADMIN_TOKEN"})
+_SECRETS = frozenset({"LEDGER_HASH_KEY", "REDO_ADMIN_TOKEN", "REDO_JUDGE_API_KEY"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Which models stand beside the embedded ones, or in their place; docs/plugins.md.
+
+    Attributes:
+        nli: folder of the entailment model; the embedded one where it is `None`.
+        judge_url: endpoint of the judge; none is asked where it is `None`.
+        judge_model: name of the judge's model.
+        judge_api_key: what the endpoint lets REDO in by.
+        judge_timeout_s: seconds that one call of the judge may take.
+    """
+
+    nli: Path | None = None
+    judge_url: str | None = None
+    judge_model: str | None = None
+    judge_api_key: str | None = field(default=None, repr=False)
+    judge_timeout_s: float = 2.0
 
 
 class Settings(BaseSettings):
@@ -63,6 +83,46 @@ class Settings(BaseSettings):
     placement: Annotated[
         PlacementPolicy, Field(alias="REDO_PLACEMENT", description="Where the chosen passages stand.")
     ] = PlacementPolicy.BEST_FIRST
+    retriever: Annotated[
+        RetrieverKind,
+        Field(
+            alias="REDO_RETRIEVER",
+            description="What REDO chooses from: bm25, or hybrid with nearness of meaning. Legacy stays with bm25.",
+        ),
+    ] = RetrieverKind.BM25
+    detector: Annotated[
+        DetectorKind,
+        Field(
+            alias="REDO_DETECTOR",
+            description="How far detection goes: rules, slots (and answers), or cascade (and the entailment model).",
+        ),
+    ] = DetectorKind.CASCADE
+    nli_model: Annotated[
+        Path | None,
+        Field(alias="REDO_NLI_MODEL", description="Folder of another entailment model, in place of the embedded one."),
+    ] = None
+    judge_url: Annotated[
+        str | None,
+        Field(
+            alias="REDO_JUDGE_URL",
+            description="OpenAI-compatible endpoint of a judge of unsure contradictions. None is asked without it.",
+        ),
+    ] = None
+    judge_model: Annotated[
+        str | None, Field(alias="REDO_JUDGE_MODEL", description="Name of the judge's model, as its endpoint knows it.")
+    ] = None
+    judge_api_key: Annotated[
+        str | None, Field(alias="REDO_JUDGE_API_KEY", repr=False, description="Secret that the judge's endpoint wants.")
+    ] = None
+    judge_timeout_s: Annotated[
+        float,
+        Field(
+            alias="REDO_JUDGE_TIMEOUT_S",
+            gt=0,
+            le=4,
+            description="Seconds that one call of the judge may take; shorter than a query's time.",
+        ),
+    ] = 2
     max_trace_bytes: Annotated[
         int,
         Field(
@@ -198,6 +258,31 @@ class Settings(BaseSettings):
             token_budget=self.token_budget,
             budget_s=self.time_budget_ms / 1e3,
             placement=self.placement,
+            retriever=self.retriever,
+            detector=self.detector,
+        )
+
+    @property
+    def models(self) -> Models:
+        """Which models are used.
+
+        Raises:
+            ConfigError: there is a judge without a model, or its calls would never fit into a query's time.
+        """
+        if self.judge_url is not None:
+            if self.judge_model is None:
+                raise ConfigError("REDO_JUDGE_MODEL is not set, expected the name of a model of REDO_JUDGE_URL")
+            if self.judge_timeout_s * 1e3 >= self.time_budget_ms:
+                raise ConfigError(
+                    f"REDO_JUDGE_TIMEOUT_S is {self.judge_timeout_s:g} s, expected less than "
+                    f"ORCHESTRATION_TIME_BUDGET_MS ({self.time_budget_ms:g} ms): the judge would never be asked"
+                )
+        return Models(
+            nli=self.nli_model,
+            judge_url=self.judge_url,
+            judge_model=self.judge_model,
+            judge_api_key=self.judge_api_key,
+            judge_timeout_s=self.judge_timeout_s,
         )
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import getpass
 import os
+import random
 import secrets
 import socket
 import tempfile
@@ -21,17 +22,20 @@ from typing import TYPE_CHECKING
 
 from core.adapters.faults import Fault, FaultyDetector
 from core.adapters.sqlite_state import SqliteStateStore
+from core.breaker.algebra import BreakerConfig
+from core.breaker.circuit import CircuitBreaker
 from core.bulkhead import Bulkhead
 from core.clock import Clock, Deadline, SystemClock
 from core.errors import ConfigError
 from core.fallbacks.health import Component, Probe
 from core.fallbacks.surroundings import Surroundings
 from core.model import Decision, FallbackDecision, Passage, Query, Reason, ScoredPassage
-from core.pipeline import Pipeline, PipelineConfig
-from core.ports import LedgerStore, StateStore
+from core.pipeline import DetectorKind, Pipeline, PipelineConfig, RetrieverKind
+from core.ports import ContradictionDetector, LedgerStore, Retriever, StateStore
 from core.work import CallLimit
 from ledger.level import Level
 from tasks.settings import (
+    Models,
     Settings,
     load_environment_flags,
     load_kill_switches,
@@ -41,6 +45,9 @@ from tasks.settings import (
 )
 
 if TYPE_CHECKING:
+    from core.adapters.bm25 import Bm25Retriever
+    from core.contradictions.entailment_stage import EntailmentModel
+    from core.contradictions.stage import DetectionStage
     from ledger.policy import TracePolicy
     from ledger.spool import Spool
     from tasks.metrics import MetricsRecorder
@@ -50,6 +57,8 @@ _STAGES = Bulkhead(name="redo-stage")
 _RETRIEVALS = Bulkhead(name="redo-retrieval")
 """They bound the calls that hang in this process, whichever pipeline they belong to."""
 _KEY_BYTES = 64
+_MODEL_THREADS = 2
+"""Pairs that the entailment model reads at the same time: the cores of the machine that REDO is measured on."""
 
 
 _FIRST = Query(
@@ -72,7 +81,7 @@ def build_pipeline(index: Path | None, config: PipelineConfig) -> Pipeline:
         RetrieverError: the index cannot be opened.
     """
     settings = load_settings()
-    return _pipeline(index, _generation(index), config, settings.fallback_timeout_s, settings.fault)
+    return _pipeline(index, _generation(index), config, settings.models, settings.fallback_timeout_s, settings.fault)
 
 
 _GENERATIONS: dict[Path, tuple[int, int]] = {}
@@ -94,18 +103,20 @@ def _pipeline(
     index: Path | None,
     generation: tuple[int, int] | None,
     config: PipelineConfig,
+    models: Models,
     timeout_s: float,
     fault: Fault | None,
 ) -> Pipeline:
     del generation
     from core.adapters.bm25 import Bm25Retriever  # noqa: PLC0415
     from core.adapters.given_candidates import GivenCandidates  # noqa: PLC0415
-    from core.contradictions.lexical import LexicalDetector  # noqa: PLC0415
     from core.ordering import SupportOrderer  # noqa: PLC0415
 
+    bm25 = None if index is None else Bm25Retriever(index)
     pipeline = Pipeline(
-        retriever=GivenCandidates(None if index is None else Bm25Retriever(index)),
-        detector=LexicalDetector(),
+        retriever=GivenCandidates(bm25),
+        redo_retriever=_redo_retriever(index, bm25, config.retriever),
+        detector=_detector(config.detector, models),
         orderer=SupportOrderer(),
         config=config,
         clock=CLOCK,
@@ -118,6 +129,65 @@ def _pipeline(
     gc.collect()
     gc.freeze()
     return pipeline if fault is None else replace(pipeline, detector=FaultyDetector(pipeline.detector, fault))
+
+
+def _detector(kind: DetectorKind, models: Models) -> ContradictionDetector:
+    """The cascade, as far as it is to go."""
+    from core.contradictions.cascade import CascadeDetector  # noqa: PLC0415
+    from core.contradictions.lexical import LexicalDetector  # noqa: PLC0415
+    from core.contradictions.slot_stage import SlotStage  # noqa: PLC0415
+
+    rules = LexicalDetector()
+    stages: list[DetectionStage] = []
+    if kind is not DetectorKind.RULES:
+        stages.append(SlotStage())
+    if kind is DetectorKind.CASCADE:
+        from core.contradictions.entailment_stage import EntailmentStage  # noqa: PLC0415
+
+        stages.append(EntailmentStage(_entailment_model(models.nli)))
+    if models.judge_url is not None and models.judge_model is not None:
+        stages.append(_judge(models.judge_url, models.judge_model, models))
+    return CascadeDetector(rules, stages) if stages else rules
+
+
+def _entailment_model(folder: Path | None) -> EntailmentModel:
+    """The embedded one, another one of REDO's making, or somebody else's."""
+    from core.adapters.onnx_folder import OnnxFolder  # noqa: PLC0415 - numpy and hashing, for those who want a model
+    from core.adapters.onnx_nli import OnnxNli  # noqa: PLC0415
+
+    if folder is None or (folder / "card.json").is_file():
+        return OnnxNli(folder, threads=_MODEL_THREADS)
+    return OnnxFolder(folder, threads=_MODEL_THREADS)
+
+
+def _judge(url: str, model: str, models: Models) -> DetectionStage:
+    """The judge, with a breaker that is this process's own: what one process sees of an endpoint is enough for it."""
+    from core.adapters.chat_client import ChatEndpoint  # noqa: PLC0415 - for those who have a judge
+    from core.adapters.judge import JudgeLimits, JudgeStage  # noqa: PLC0415
+    from core.adapters.memory_state import MemoryStateStore  # noqa: PLC0415
+
+    breaker = CircuitBreaker(
+        "breaker-judge",
+        store=MemoryStateStore(clock=CLOCK),
+        clock=CLOCK,
+        random=random.random,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        config=BreakerConfig(lease_s=2 * models.judge_timeout_s),
+    )
+    client = ChatEndpoint(url, model=model, api_key=models.judge_api_key, clock=CLOCK)
+    return JudgeStage(client, breaker=breaker, limits=JudgeLimits(timeout_s=models.judge_timeout_s))
+
+
+def _redo_retriever(index: Path | None, bm25: Bm25Retriever | None, kind: RetrieverKind) -> Retriever | None:
+    """What REDO retrieves with where that is not what legacy has."""
+    if index is None or bm25 is None or kind is RetrieverKind.BM25:
+        return None
+    from core.adapters.embedder import OnnxEmbedder  # noqa: PLC0415
+    from core.adapters.hybrid import HybridRetriever  # noqa: PLC0415
+
+    retriever = HybridRetriever(index, bm25, OnnxEmbedder(threads=1))
+    retriever.retrieve([_FIRST], 1, [Deadline(_PROBE_BUDGET_S, clock=CLOCK)])  # the first query pays for what is lazy
+    return retriever
 
 
 def ledger_store(uri: str) -> LedgerStore:

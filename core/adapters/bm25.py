@@ -1,20 +1,14 @@
 """BM25 retrieval with bm25s over an index on disk.
 
-The index is a folder named by the content of the passages file and the versions that shaped it. It is built beside its
-final place and moved there in one step, so that two processes may build it at once and none sees half of it. Passages
-and postings are memory-mapped: a process holds only what its queries touch.
+The index is a folder named by the content of the passages file and the versions that shaped it, built whole or not at
+all (`built_folder`). Passages and postings are memory-mapped: a process holds only what its queries touch.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
 from functools import lru_cache
@@ -28,6 +22,7 @@ import pyarrow as pa
 import Stemmer
 from numpy.typing import NDArray
 
+from core.adapters.built_folder import ensure_folder
 from core.clock import Deadline
 from core.digest import canonical_json
 from core.errors import RetrieverError
@@ -49,7 +44,6 @@ _PASSAGES = pa.schema(
 )
 _BATCH_ROWS = 2_000
 _CACHED_PASSAGES = 4_096
-_META = "index.json"
 
 
 def index_key(passages_file: Path) -> str:
@@ -73,57 +67,10 @@ def ensure_index(folder: Path, key: str, build: Callable[[Path], Iterable[Passag
     Raises:
         Whatever `build` raises; nothing is left behind then.
     """
-    final = folder / key
-    if _is_whole(final):
-        return final
-    folder.mkdir(parents=True, exist_ok=True)
-    around = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder))
-    making = around / "index"  # a folder of its own, because the one around it is closed to other users
-    try:
-        making.mkdir()
-        _write(making, build(making))
-        _move_into_place(making, final)
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
-    return final
+    return ensure_folder(folder, key, lambda making: _write(making, build(making)))
 
 
-def _is_whole(index: Path) -> bool:
-    """Whether every file of the index is there, with the bytes that were written."""
-    try:
-        written = json.loads((index / _META).read_text())["files"]
-        return all(_fingerprint(index / name) == fingerprint for name, fingerprint in written.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _fingerprint(path: Path) -> list[int]:
-    """Size and CRC-32 of a file: not against forgery, but against broken disks, copies and hands."""
-    crc = 0
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            crc = zlib.crc32(block, crc)
-        return [stream.tell(), crc]
-
-
-def _move_into_place(making: Path, final: Path) -> None:
-    """Rename the finished folder. Where another process was faster its index stays; a broken one is replaced.
-
-    Processes do this one after the other, under a lock on the parent folder: none takes another's whole index away.
-    """
-    parent = os.open(final.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        if _is_whole(final):
-            return
-        if final.exists():
-            final.rename(making.with_name("broken"))  # goes when the folder around the index in the making goes
-        making.rename(final)
-    finally:
-        os.close(parent)
-
-
-def _write(folder: Path, passages: Iterable[Passage]) -> None:
+def _write(folder: Path, passages: Iterable[Passage]) -> dict[str, object]:
     tokens: list[list[str]] = []
     with pa.OSFile(str(folder / "passages.arrow"), "wb") as sink, pa.ipc.new_file(sink, _PASSAGES) as writer:
         for batch in _batches(passages):
@@ -135,8 +82,7 @@ def _write(folder: Path, passages: Iterable[Passage]) -> None:
     index = bm25s.BM25()
     index.index(tokens, show_progress=False)
     index.save(folder / "bm25", show_progress=False)
-    files = {str(path.relative_to(folder)): _fingerprint(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    (folder / _META).write_text(json.dumps({"format": FORMAT, "passages": count, "files": files}))
+    return {"format": FORMAT, "passages": count}
 
 
 def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
@@ -203,13 +149,31 @@ class Bm25Retriever:
                 rankings.append(self._rank(query.text, k))
         return rankings
 
-    def _rank(self, text: str, k: int) -> Ranking:
+    def best(self, text: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows of the `k` best passages for a text, best first, and their scores; equal ones in the corpus's order."""
         known = self._bm25.get_tokens_ids(tokenize([text])[0])
         if not known:
-            return Ranking(())
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         scores = self._bm25.get_scores_from_ids(known)[: len(self)]
+        rows = best_rows(scores, k)
+        return rows, scores[rows]
+
+    def passage(self, row: int) -> Passage:
+        """The passage in that row of the corpus, from 0."""
+        return self._passage(row)
+
+    def texts(self, start: int, end: int) -> list[str]:
+        """The texts of the passages in these rows, `end` left out."""
+        found: list[str] = self._table.column("text").slice(start, end - start).to_pylist()
+        return found
+
+    def _rank(self, text: str, k: int) -> Ranking:
+        rows, scores = self.best(text, k)
         return Ranking(
-            tuple(ScoredPassage(self._passage(row), round(float(scores[row]), 6)) for row in _top(scores, k).tolist())
+            tuple(
+                ScoredPassage(self._passage(row), round(score, 6))
+                for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+            )
         )
 
     def _read_passage(self, row: int) -> Passage:
@@ -224,7 +188,7 @@ class Bm25Retriever:
         )
 
 
-def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def best_rows(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Rows of the `k` best positive scores, best first; equal scores in the order of the corpus."""
     rows = np.flatnonzero(scores > 0)[: None if k > 0 else 0]
     if len(rows) > k > 0:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from core.clock import Deadline
-from core.model import Detection, Query, Ranking
+from core.model import Ambiguity, Contradiction, Detection, Query, Ranking
 
 
 class Asked(NamedTuple):
@@ -39,6 +39,6 @@ class DetectionStage(Protocol):
 
 def decided_pairs(detection: Detection) -> frozenset[frozenset[str]]:
     """The pairs of passages that contradict each other, are about different things, or agree, by their ids."""
-    found = (*detection.contradictions, *detection.ambiguities)
+    found: tuple[Contradiction | Ambiguity, ...] = (*detection.contradictions, *detection.ambiguities)
     disputed = {frozenset((item.left.passage_id, item.right.passage_id)) for item in found}
     return frozenset(disputed | {frozenset((item.left_id, item.right_id)) for item in detection.agreements})

@@ -169,4 +169,10 @@ def passage_index(passages: Path, settings: Settings) -> Path:
     if not passages.is_file():
         raise InputError(f"--passages {passages}: there is no such file")
     with tempfile.TemporaryDirectory() as folder, QuarantineFile(Path(folder) / "quarantine.jsonl") as quarantine:
-        return index_of(passages, home=settings.home_folder, name=passages.name, quarantine=quarantine)
+        return index_of(
+            passages,
+            home=settings.home_folder,
+            name=passages.name,
+            quarantine=quarantine,
+            retriever=settings.retriever,
+        )

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.adapters.doubles import FailingDetector, FixedDetector, SlowDetector
 from core.adapters.manual_clock import ManualClock
 from core.clock import Deadline
+from core.contradictions.cascade import CascadeDetector
+from core.contradictions.entailment_stage import EntailmentStage
 from core.contradictions.lexical import LexicalDetector
+from core.contradictions.slot_stage import SlotStage
 from core.model import Claim, Contradiction, ContradictionKind, Detection, Passage, Query, Ranking, ScoredPassage, Span
 from core.ports import ContradictionDetector
 
@@ -45,6 +50,16 @@ KNOWN = {
 }
 
 
+class Undecided:
+    """An entailment model to which everything is open."""
+
+    version = "undecided-1"
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Neutral, surely."""
+        return np.tile(np.array([0, 1, 0], np.float32), (len(pairs), 1))
+
+
 @dataclass(frozen=True)
 class Case:
     """A detector; of the queries the first has a dispute in its ranking."""
@@ -69,6 +84,11 @@ def lexical(_: ManualClock) -> ContradictionDetector:
     return LexicalDetector()
 
 
+def cascade(_: ManualClock) -> ContradictionDetector:
+    """The rules, the answers, and a model that finds nothing."""
+    return CascadeDetector(LexicalDetector(), [SlotStage(), EntailmentStage(Undecided())])
+
+
 def fixed(_: ManualClock) -> ContradictionDetector:
     """The double that answers what it was told."""
     return FixedDetector(KNOWN)
@@ -84,7 +104,7 @@ def slow(clock: ManualClock) -> ContradictionDetector:
     return SlowDetector(0.25, clock=clock, otherwise=FixedDetector(KNOWN))
 
 
-@pytest.fixture(params=[lexical, fixed, failing, slow], ids=lambda make: str(make.__name__))
+@pytest.fixture(params=[lexical, cascade, fixed, failing, slow], ids=lambda make: str(make.__name__))
 def case(request: pytest.FixtureRequest) -> Case:
     """Each implementation in turn."""
     clock = ManualClock()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from core.adapters.bm25 import Bm25Retriever, ensure_index
 from core.adapters.doubles import FailingRetriever, FixedRetriever, SlowRetriever
+from core.adapters.embedder import OnnxEmbedder
 from core.adapters.given_candidates import GivenCandidates
+from core.adapters.hybrid import HybridRetriever
 from core.adapters.manual_clock import ManualClock
+from core.adapters.passage_vectors import ensure_vectors
 from core.clock import Deadline
 from core.errors import RetrieverError
 from core.model import Passage, Query, Ranking, ScoredPassage
@@ -63,6 +67,19 @@ def bm25(folder: Path, _: ManualClock) -> tuple[Retriever, Sequence[Query]]:
     return Bm25Retriever(ensure_index(folder, "key", lambda _: PASSAGES)), QUERIES
 
 
+@cache
+def embedder() -> OnnxEmbedder:
+    """The embedder that comes with the package, loaded once."""
+    return OnnxEmbedder(threads=1)
+
+
+def hybrid(folder: Path, _: ManualClock) -> tuple[Retriever, Sequence[Query]]:
+    """The index on disk, and the passages' vectors beside it."""
+    index = ensure_index(folder, "key", lambda _: PASSAGES)
+    ensure_vectors(index, embedder())
+    return HybridRetriever(index, Bm25Retriever(index), embedder()), QUERIES
+
+
 def given(*_: object) -> tuple[Retriever, Sequence[Query]]:
     """The candidates that each query brings."""
     return GivenCandidates(None), [
@@ -92,7 +109,7 @@ def slow(_: Path, clock: ManualClock) -> tuple[Retriever, Sequence[Query]]:
     return SlowRetriever(0.25, clock=clock, otherwise=FixedRetriever(RANKINGS)), QUERIES
 
 
-@pytest.fixture(params=[bm25, given, given_to_some, fixed, failing, slow], ids=lambda make: str(make.__name__))
+@pytest.fixture(params=[bm25, hybrid, given, given_to_some, fixed, failing, slow], ids=lambda make: str(make.__name__))
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Each implementation in turn."""
     clock = ManualClock()

@@ -12,7 +12,8 @@ import pytest
 from core.clock import Deadline
 from core.errors import InputError
 from core.model import Detection, Query, Ranking
-from core.pipeline import Pipeline, PipelineConfig
+from core.pipeline import DetectorKind, Pipeline, PipelineConfig, RetrieverKind
+from core.placement import PlacementPolicy
 from ledger.query import find_trace
 from ledger.replay import Outcome, replay
 from ledger.replay_rows import newest_rows
@@ -175,6 +176,23 @@ def test_the_settings_of_the_trace_go_before_todays(ledger: str) -> None:
         code_version=row["code_version"],
     )
     assert (item.outcome, item.because) == (Outcome.SAME, ())
+
+
+def test_settings_that_are_names_are_read_as_such(ledger: str) -> None:
+    """Where passages are placed, what REDO retrieves with and how it detects are those of the trace."""
+    row = newest_rows(ledger, batch_id=None, limit=1)[0]
+    settings = '{"pipeline": {"placement": "edges_best_last", "retriever": "hybrid", "detector": "rules"}}'
+    asked: list[PipelineConfig] = []
+
+    def pipeline_of(config: PipelineConfig) -> Pipeline:
+        asked.append(config)
+        return blind(config)
+
+    replay(row | {"extra_json": settings}, pipeline_of=pipeline_of, today=load_settings().pipeline, code_version="1")
+    (config,) = asked
+    assert config.placement is PlacementPolicy.EDGES_BEST_LAST
+    assert config.retriever is RetrieverKind.HYBRID
+    assert config.detector is DetectorKind.RULES
 
 
 def test_a_failure_of_today_is_a_difference(ledger: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,10 @@ from core.adapters.doubles import TickingClock
 from core.adapters.given_candidates import GivenCandidates
 from core.adapters.manual_clock import ManualClock
 from core.clock import Deadline
+from core.contradictions.cascade import CascadeDetector
 from core.contradictions.lexical import LexicalDetector
+from core.contradictions.slot_stage import SlotStage
+from core.contradictions.stage import Asked
 from core.model import Decision, FallbackDecision, Passage, Query, Ranking, Reason, ScoredPassage
 from core.ordering import SupportOrderer
 from core.pipeline import Pipeline, PipelineConfig
@@ -102,11 +106,26 @@ def test_detector_stops_in_time(texts: list[str], looks: int, reserve: int) -> N
 
 @settings(deadline=None)
 @given(st.lists(TEXTS, max_size=8), st.integers(0, 80))
+def test_a_late_cascade_keeps_what_the_rules_found(texts: list[str], looks: int) -> None:
+    """Whatever the time, a stage adds to what was known or leaves it as it was, and says that it did."""
+    ranking, query = Ranking(ranked(texts)), Query("q", QUERY)
+    rules, stage = LexicalDetector(reserve_s=0.0), SlotStage(reserve_s=0.0)
+    (known,) = rules.detect([query], [ranking], [Deadline(1e9, clock=ManualClock())])
+    (whole,) = stage.refine([Asked(query, ranking, Deadline(1e9, clock=ManualClock()), known)])
+    (found,) = stage.refine([Asked(query, ranking, Deadline(looks, clock=TickingClock(1.0)), known)])
+    assert found in (whole, replace(known, complete=False))
+    assert whole.contradictions[: len(known.contradictions)] == known.contradictions
+    if len(texts) > 1:
+        assert [standing.passage_id for standing in whole.standings] == [f"p{place}" for place in range(len(texts))]
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS, max_size=8), st.integers(0, 80))
 def test_pipeline_answers_in_any_time(texts: list[str], looks: int) -> None:
     """Whatever the time, the query is answered with all its passages accounted for, and late answers are marked."""
     pipeline = Pipeline(
         retriever=GivenCandidates(None),
-        detector=LexicalDetector(reserve_s=0.01),
+        detector=CascadeDetector(LexicalDetector(reserve_s=0.01), [SlotStage(reserve_s=0.01)]),
         orderer=SupportOrderer(),
         config=PipelineConfig(token_budget=60, budget_s=looks / 100),
         clock=TickingClock(0.01),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError, FlagError
+from core.pipeline import DetectorKind, RetrieverKind
 from core.placement import PlacementPolicy
 from tasks.settings import (
     PREFECT_DEFAULTS,
@@ -31,7 +32,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.ledger == str(settings.home_folder / "ledger")
     assert settings.hash_key is None
     assert settings.chunk_size == 100
-    assert astuple(settings.pipeline) == (20, 1024, 0.4, PlacementPolicy.BEST_FIRST)
+    kinds = (PlacementPolicy.BEST_FIRST, RetrieverKind.BM25, DetectorKind.CASCADE)
+    assert astuple(settings.pipeline) == (20, 1024, 0.4, *kinds)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda found: found.pipeline.placement,
             PlacementPolicy.EDGES_BEST_LAST,
         ),
+        ("REDO_RETRIEVER", "hybrid", lambda found: found.pipeline.retriever, RetrieverKind.HYBRID),
+        ("REDO_DETECTOR", "slots", lambda found: found.pipeline.detector, DetectorKind.SLOTS),
         ("REDO_CHUNK_SIZE", "25", lambda found: found.chunk_size, 25),
     ],
 )
@@ -73,6 +77,8 @@ def test_each_variable_is_read(
         ("REDO_TOP_K", "5.5", "a valid integer"),
         ("REDO_TOKEN_BUDGET", "0", "greater than or equal to 1"),
         ("REDO_PLACEMENT", "random", "'best_first', 'edges_best_first', 'edges_best_last' or 'chronological'"),
+        ("REDO_RETRIEVER", "dense", "'bm25' or 'hybrid'"),
+        ("REDO_DETECTOR", "model", "'rules', 'slots' or 'cascade'"),
         ("REDO_CHUNK_SIZE", "501", "less than or equal to 500"),
     ],
 )

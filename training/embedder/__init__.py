@@ -1,0 +1,1 @@
+"""How the sentence embedder that comes with REDO was made from public weights."""
