@@ -6,6 +6,7 @@ are right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
@@ -21,6 +22,7 @@ _MAX_EDITS = 5
 _MAX_EDIT_WORDS = 5
 _MAX_COMMON_EDIT_WORDS = 3
 _NAMED_EDIT_SCORE = 0.8
+_HEADING = re.compile(r"[^:.!?]{1,60}:\s")
 _COMMON_EDIT_SIMILARITY = 0.7
 """Passages must be this alike for a replaced common noun to be an edit: below, it is a paraphrase."""
 
@@ -42,13 +44,26 @@ def edited_copy(left: Sentence, right: Sentence, *, similarity: float) -> Findin
     if matcher.ratio() < _EDIT_RATIO:
         return None
     edits = [(in_left[a:b], in_right[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
-    if not edits or len(edits) > _MAX_EDITS:
+    if not edits or len(edits) > _MAX_EDITS or _under_different_headings(edits, left, right):
         return None
     findings = [finding for edit in edits if (finding := _judge_edit(*edit, left=left, right=right)) is not None]
     best = max(findings, key=lambda finding: finding.score, default=None)
     if best is not None and best.score < _NAMED_EDIT_SCORE and similarity < _COMMON_EDIT_SIMILARITY:
         return None
     return best
+
+
+def _under_different_headings(
+    edits: Sequence[tuple[Sequence[Word], Sequence[Word]]], left: Sentence, right: Sentence
+) -> bool:
+    """Whether both sentences begin with a heading, and the headings differ: two sections written to one pattern."""
+    heading_ends = [_HEADING.match(one.text) for one in (left, right)]
+    if not all(heading_ends):
+        return False
+    left_end, right_end = (
+        one.start + found.end() for one, found in zip((left, right), heading_ends, strict=True) if found is not None
+    )
+    return any((gone and gone[0].start < left_end) or (come and come[0].start < right_end) for gone, come in edits)
 
 
 def _plain(word: Word) -> str:
@@ -67,6 +82,8 @@ def _judge_edit(gone: Sequence[Word], come: Sequence[Word], *, left: Sentence, r
     if _letters(gone) == _letters(come):
         return None
     spans = _span(gone, left), _span(come, right)
+    if any("==" in one.passage_text[span.start : span.end] for one, span in zip((left, right), spans, strict=True)):
+        return None  # what to install of one package and of another
     if _has_digit(gone) and _has_digit(come):
         dated = _date_at(left, spans[0]) and _date_at(right, spans[1])
         return Finding(ContradictionKind.DATE if dated else ContradictionKind.NUMERIC, 0.9, *spans)

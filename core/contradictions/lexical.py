@@ -57,7 +57,7 @@ class LexicalDetector:
     @property
     def version(self) -> str:
         """Name and version."""
-        return "lexical-1"
+        return "lexical-2"
 
     def detect(
         self, queries: Sequence[Query], rankings: Sequence[Ranking], deadlines: Sequence[Deadline]

@@ -40,9 +40,11 @@ _SUPPORT = re.compile(
 )
 _PAST = re.compile(
     r"\b(?:drop|deprecat|remov|no longer|end(?:ed|s|[- ]of[- ]life)\b|eol|older|latest|last|legacy|until|before|prior|"
-    r"if\b)",
+    r"if\b|versions?\s\d[\w.]*\s(?:to|through|and|or|[-–])\s?\d)",
     re.IGNORECASE,
 )
+_ASIDE_BEFORE = re.compile(r"(?:\(\s*|(?:^|[:;,(]\s*)(?:on|under|with|for|since)\s+)\w+\s*[<>=~!]*\s*$", re.IGNORECASE)
+"""Before a version these make it the condition of something else: `(Python 3.4 and up)`, `On Python 3.14+, ...`."""
 
 
 def required_versions(pair: SentencePair, context: Context) -> Finding | None:
@@ -66,13 +68,17 @@ def _lowest_versions(sentence: Sentence) -> dict[str, Value]:
         return {}
     stated: dict[str, list[Value]] = {}
     for value in sentence.values:
-        if value.kind is ValueKind.VERSION:
+        if value.kind is ValueKind.VERSION and not _is_aside(sentence, value):
             stated.setdefault(value.key, []).append(value)
     return {
         product: min(values, key=lambda value: value.digits)
         for product, values in stated.items()
         if len(values) > 1 or values[0].bounded
     }
+
+
+def _is_aside(sentence: Sentence, value: Value) -> bool:
+    return _ASIDE_BEFORE.search(sentence.passage_text[sentence.start : value.start]) is not None
 
 
 _EVENTS = {

@@ -138,11 +138,12 @@ def test_a_new_place_and_a_new_selection_are_explained(ledger: str) -> None:
     selected = sorted((found for found in documents if found["selected"]), key=lambda found: found["rank_out"])
     first, second = selected[:2]
     first["rank_out"], second["rank_out"] = 2, 1
+    said = f"{first['score_support']:.3f}"
     first["score_support"] = 7.0
     moved = again(row, documents=documents)
     texts = {item.subject: item.text for item in moved.differences if item.about == "order"}
     assert texts[second["id"]].startswith("place 1 -> 2")
-    assert texts[first["id"]].startswith("place 2 -> 1; support 7.000 -> 1.000")
+    assert texts[first["id"]].startswith(f"place 2 -> 1; support 7.000 -> {said}")
 
     documents = [dict(found) for found in row["documents"]]
     gone = next(found for found in documents if found["selected"])

@@ -300,6 +300,9 @@ def test_required_versions(left: str, right: str, expected: tuple[str, str]) -> 
         ("It requires Python >=3.10", "It needs pip 21.3 or later"),
         ("It requires pip >=20.1", "It needs pip 21.3 or later"),
         ("Python >=3.10 is great", "Python >=3.8 is too"),
+        ("It requires Python >=3.10", "Clearing the cache works (Python 3.4 and up)"),
+        ("It requires Python >=3.10", "On Python 3.14+, streams are supported by the standard library"),
+        ("It requires Python >=3.10", "Its versions 0.19 to 0.21 require Python 3.7 or later"),
     ],
 )
 def test_versions_that_do_not_contradict(left: str, right: str) -> None:
@@ -395,10 +398,15 @@ def test_rewritten_denial() -> None:
         ("a b c d e f g h i j k l m n o p q r s t", "a x c d y f g z i j w l m v o p u r s q"),
         ("The old mill by the river was open to visitors", "The old white mill by the river was open to visitors"),
         ("The tool name_one reads the files of the user", "The tool name_two reads the files of the user"),
+        ("Pin the exact version you want: `install 'loom==1'`", "Pin the exact version you want: `install 'weir==2'`"),
+        (
+            "Loom, Send files: Send a single file to a folder there",
+            "Loom, Fetch files: Fetch a single file to a folder there",
+        ),
     ],
 )
 def test_no_copy(one: str, other: str) -> None:
-    """Other sentences, many edits and other identifiers make no edited copy."""
+    """Other sentences, many edits, other identifiers, pins and sections of one pattern make no edited copy."""
     assert edited_copy(sentence(one), sentence(other), similarity=0.9) is None
 
 

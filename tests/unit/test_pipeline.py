@@ -132,7 +132,7 @@ def test_redo() -> None:
 
 def test_versions() -> None:
     """The versions of the parts are named for the trace."""
-    assert pipeline().versions == {"retriever": "fixed-1", "detector": "fixed-1", "orderer": "support-1"}
+    assert pipeline().versions == {"retriever": "fixed-1", "detector": "fixed-1", "orderer": "support-2"}
 
 
 def test_no_queries() -> None:
