@@ -81,7 +81,7 @@ class EntailmentStage:
         max_pairs: int = 24,
         reserve_s: float = 0.04,
         group_s: float = 0.03,
-        min_score: float = 0.9,
+        min_score: float = 0.95,
     ) -> None:
         if max_pairs < 1:
             raise ValueError(f"max_pairs is {max_pairs}, expected at least 1")

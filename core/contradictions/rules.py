@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from core.contradictions.antonyms import are_opposites
 from core.contradictions.finding import Context, Finding
 from core.contradictions.pairing import SentencePair
+from core.contradictions.polarity import opposed_words, opposite_polarity
 from core.contradictions.sentences import Sentence
 from core.contradictions.values import Value, ValueKind
 from core.model import ContradictionKind, Span
@@ -30,8 +32,9 @@ _BOUND_BEFORE = re.compile(
 )
 """Before a number these make it the end of a range or a bound: no figure that another one could contradict."""
 _BOUND_WINDOW_CHARS = 32
-_POLARITY_OVERLAP = 0.75
-"""Share of all topic words of both sentences that both must have for a `not` to be the difference."""
+_BOUND_AFTER = re.compile(r"[^.;]{0,20}\b(?:more|less|fewer|higher|lower|or so)\b", re.IGNORECASE)
+"""Behind a number these make it a difference or a bound: `3,000 more than before`."""
+_WHOLE = 100.0
 
 _SUPPORT = re.compile(
     r"\b(?:requires?|required|requirements?|supports?|supported|needs?|needed|compatible|works?|runs?|tested|minimum|"
@@ -246,7 +249,7 @@ def counted_things(pair: SentencePair, context: Context) -> Finding | None:
     (`10 to 20`, `over 3,000`) are no figures that could contradict another.
     """
     years_left, years_right = _years(pair.left), _years(pair.right)
-    if years_left and years_right and not years_left & years_right:
+    if (years_left and years_right and not years_left & years_right) or _turn_words_round(pair):
         return None
     for unit in sorted({value.key for value in pair.left.values if value.kind is ValueKind.QUANTITY and value.key}):
         ones, others = _quantities(pair.left, unit), _quantities(pair.right, unit)
@@ -258,6 +261,8 @@ def counted_things(pair: SentencePair, context: Context) -> Finding | None:
         asked = _asked_near(pair.left, one, context) & _asked_near(pair.right, other, context)
         if not asked - {unit}:
             continue
+        if unit == "%" and one.number + other.number == _WHOLE:
+            continue  # what has a property, and what lacks it
         if abs(one.number - other.number) > _ROUNDING * max(abs(one.number), abs(other.number)):
             return Finding(ContradictionKind.NUMERIC, 0.6, Span(one.start, one.end), Span(other.start, other.end))
     return None
@@ -275,7 +280,19 @@ def _asked_near(sentence: Sentence, value: Value, context: Context) -> set[str]:
 
 def _is_bound(sentence: Sentence, value: Value) -> bool:
     window = max(sentence.start, value.start - _BOUND_WINDOW_CHARS)
-    return _BOUND_BEFORE.search(sentence.passage_text, window, value.start) is not None
+    return (
+        _BOUND_BEFORE.search(sentence.passage_text, window, value.start) is not None
+        or _BOUND_AFTER.match(sentence.passage_text, value.end, sentence.end) is not None
+    )
+
+
+def _turn_words_round(pair: SentencePair) -> bool:
+    """Whether one sentence has the opposite of a word of the other: then both count different things."""
+    return any(
+        are_opposites(one, other)
+        for one in pair.left.topic - pair.right.topic
+        for other in pair.right.topic - pair.left.topic
+    )
 
 
 def _years(sentence: Sentence) -> set[int]:
@@ -290,24 +307,14 @@ def _quantities(sentence: Sentence, unit: str) -> list[Value]:
     ]
 
 
-def opposite_polarity(pair: SentencePair, context: Context) -> Finding | None:
-    """Nearly the same words, denied in one of the two sentences."""
-    del context
-    if pair.left.negated == pair.right.negated:
-        return None
-    shared = len(pair.left.topic & pair.right.topic)
-    if shared < _POLARITY_OVERLAP * len(pair.left.topic | pair.right.topic):
-        return None
-    return Finding(
-        ContradictionKind.POLARITY,
-        0.6,
-        Span(pair.left.start, pair.left.end),
-        Span(pair.right.start, pair.right.end),
-    )
-
-
 RULES_ON_PRODUCTS: tuple[Rule, ...] = (required_versions, licences)
 """Rules about products, whose names are unique enough."""
 
-RULES_IN_ONE_SETTING: tuple[Rule, ...] = (event_dates, role_names, counted_things, opposite_polarity)
+RULES_IN_ONE_SETTING: tuple[Rule, ...] = (
+    event_dates,
+    role_names,
+    counted_things,
+    opposite_polarity,
+    opposed_words,
+)
 """Rules that namesakes would fool: they need passages that also share other names."""

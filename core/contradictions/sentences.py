@@ -73,11 +73,17 @@ class Sentence:
     @cached_property
     def negated(self) -> bool:
         """Whether the sentence denies something; `not only` denies nothing."""
-        said = [word.lower for word in self.words]
+        in_order = self.words
+        behind = [*(word.lower for word in in_order[1:]), ""]
         return any(
-            word.endswith(("n't", "n’t")) or (word in NEGATIONS and not (word == "not" and behind in _MORE))
-            for word, behind in zip(said, [*said[1:], ""], strict=True)
+            is_negation(word) and not (word.lower == "not" and next_word in _MORE)
+            for word, next_word in zip(in_order, behind, strict=True)
         )
+
+
+def is_negation(word: Word) -> bool:
+    """Whether the word denies something: `not`, `never`, `isn't`, ..."""
+    return word.lower in NEGATIONS or word.lower.endswith(("n't", "n’t"))
 
 
 def _inside(word: Word, spans: list[tuple[int, int]]) -> bool:

@@ -8,12 +8,12 @@ from core.contradictions.edits import edited_copy
 from core.contradictions.finding import Context, Finding
 from core.contradictions.lexical import contradiction_in
 from core.contradictions.pairing import SentencePair
+from core.contradictions.polarity import opposite_polarity
 from core.contradictions.rules import (
     Rule,
     counted_things,
     event_dates,
     licences,
-    opposite_polarity,
     required_versions,
     role_names,
 )

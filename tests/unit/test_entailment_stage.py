@@ -50,11 +50,11 @@ def refine(
 
 def test_both_directions_make_a_contradiction() -> None:
     """The score is the mean of both; both sides name their sentence with its place."""
-    table = {(GOOD, BAD): (0.0, 0.02, 0.98), (BAD, GOOD): (0.0, 0.1, 0.9)}
+    table = {(GOOD, BAD): (0.0, 0.02, 0.98), (BAD, GOOD): (0.0, 0.06, 0.94)}
     found = refine(TableModel(table), f"News of coffee and the heart. {GOOD}", BAD)
     (item,) = found.contradictions
     assert (item.kind, item.stage) == (ContradictionKind.STATEMENT, STAGE)
-    assert item.score == pytest.approx(0.94)
+    assert item.score == pytest.approx(0.96)
     assert (item.left.passage_id, item.right.passage_id) == ("p0", "p1")
     assert (item.left.sentence, item.right.sentence) == (GOOD, BAD)
     assert item.left.value == GOOD
