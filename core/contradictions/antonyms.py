@@ -1,7 +1,7 @@
 """Words that exclude each other: opposites from WordNet, and sets of which one thing has one.
 
-Two sentences about one thing that differ in such a word alone cannot both be right. The table is `antonyms.txt`, made by
-`training/antonyms.py`; its licence stands beside it.
+Two sentences about one thing that differ in such a word alone cannot both be right. The table is `antonyms.txt`, made
+by `training/antonyms`; its licence stands beside it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,24 @@ _EXCLUSIVE = (
     (ContradictionKind.DATE, _stems("spring summer autumn winter")),
     (ContradictionKind.ENTITY, _stems("north south east west")),
     (ContradictionKind.ENTITY, _stems("northern southern eastern western")),
+    (ContradictionKind.ENTITY, _stems("northeast northwest southeast southwest")),
+    (ContradictionKind.ENTITY, _stems("man woman")),
+    (ContradictionKind.ENTITY, _stems("men women")),
+    (ContradictionKind.ENTITY, _stems("boy girl")),
+    (ContradictionKind.ENTITY, _stems("male female")),
+    (ContradictionKind.POLARITY, _stems("near far")),
+    (ContradictionKind.POLARITY, _stems("inside outside")),
+    (ContradictionKind.POLARITY, _stems("indoors outdoors")),
+    (ContradictionKind.POLARITY, _stems("left right")),
+    (ContradictionKind.POLARITY, _stems("upper lower")),
+    (ContradictionKind.POLARITY, _stems("start end")),
+    (ContradictionKind.POLARITY, _stems("stand sit lie")),
+    (ContradictionKind.POLARITY, _stems("buy sell")),
+    (ContradictionKind.POLARITY, _stems("bought sold")),
+    (ContradictionKind.POLARITY, _stems("day night")),
 )
-"""Sets that a thing has one of: one colour, one day, one month, one season, one direction."""
+"""Sets that a thing has one of: one colour, one day, one direction, one side. Something else may have another one: only
+where all other words are the same, they contradict each other."""
 _SAME = (_stems("gray grey"),)
 
 
@@ -45,7 +61,7 @@ def are_opposites(one: str, other: str) -> bool:
 
 
 def exclusion(one: str, other: str) -> ContradictionKind | None:
-    """What sort of contradiction it is to say one stem instead of the other; nothing where both may hold."""
+    """What sort of contradiction it is to say one stem instead of the other, all else the same; nothing if none."""
     if are_opposites(one, other):
         return ContradictionKind.POLARITY
     if one == other or any({one, other} <= same for same in _SAME):

@@ -7,70 +7,43 @@ are right.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from difflib import SequenceMatcher
-from typing import NamedTuple
 
-from core.contradictions.antonyms import exclusion
 from core.contradictions.finding import Finding
+from core.contradictions.replaced import (
+    Edit,
+    counts_differently,
+    denies,
+    excluded,
+    has_digit,
+    is_alternative,
+    is_bound,
+    is_dated,
+    is_name,
+    is_one_figure,
+    is_one_name,
+    letters,
+    names_another_thing,
+    opens,
+    replaces_common_word,
+)
 from core.contradictions.sentences import Sentence, is_negation
-from core.contradictions.values import ValueKind
-from core.model import ContradictionKind, Span
-from core.similarity import word_set
-from core.text import STOPWORDS, Word, stem
+from core.model import ContradictionKind
+from core.text import Word
 
+_FIGURES = (ContradictionKind.NUMERIC, ContradictionKind.DATE)
+_OTHER_THING = (ContradictionKind.POLARITY, ContradictionKind.ENTITY)
 _EDIT_RATIO = 0.7
 """Share of the words, in order, that two sentences must have in common to count as one sentence edited."""
 _MAX_EDITS = 5
 _MAX_EDIT_WORDS = 5
-_MAX_COMMON_EDIT_WORDS = 3
-_NAMED_EDIT_SCORE = 0.8
 _COMMON_EDIT_SIMILARITY = 0.7
-_COMMON_EDIT_PASSAGE_WORDS = 24
-"""Different words of a passage (stop words aside) from which on nobody says it anew with all but a word the same."""
-_HEADING = re.compile(r"[^.!?:]{1,60}:(?=\s)")
-_LABEL = re.compile(
-    r"\b(?:appendix|case|chapter|episode|example|exercise|figure|fig|item|lesson|no|number|page|part|question|release"
-    r"|section|step|table|version|versions|volume)\.?\s*$",
-    re.IGNORECASE,
-)
-"""Before a number these make it the name of a thing, of which there are others: `step 2`, `version 1.4`."""
-_IDENTIFIER = re.compile(r"[^\W\d]\w*\d|\w*_|[^\W\d_]+[a-z][A-Z]")
-"""How the name of a program, a file or a model begins: letters with a digit behind them, an underscore, a `camelCase`."""
-_PARTS = re.compile(r"['’.\-_]")
-_MISSPELT_LETTERS = 5
-_HEDGE = re.compile(r"\b(?:about|almost|approximately|around|circa|nearly|roughly|some|c\.|ca\.|~)\s*$", re.IGNORECASE)
-_HEDGED = 0.1
-"""Figures closer than this share of the larger one are the same where one of them is said to be rough."""
-_BEFORE_CHARS = 16
-_AUXILIARIES = frozenset(
-    "a all always am an and any are at be been being both can could did do does ever every had has have is it longer may "
-    "might must of once shall should some the to was were will with would yet".split()
-)
-"""Words that come and go with a negation: `is` and `is no longer`, `sold` and `did not sell`, `with any` and `without`."""
+"""Passages must be this alike for a replaced common word to be an edit: below, it is a paraphrase."""
+_POSSIBLE = re.compile(r"\b(?:can|could|may|might|you|your)\b", re.IGNORECASE)
+"""With these a sentence says what is possible, or what to do: both words may hold."""
 
 
-class _Edit(NamedTuple):
-    """The words `gone` of one sentence, replaced by `come` in the other; one of the two may be empty."""
-
-    gone: tuple[Word, ...]
-    come: tuple[Word, ...]
-    left: Sentence
-    right: Sentence
-    similarity: float
-
-    @property
-    def sides(self) -> tuple[tuple[tuple[Word, ...], Sentence], tuple[tuple[Word, ...], Sentence]]:
-        """Both sides, each with its sentence."""
-        return (self.gone, self.left), (self.come, self.right)
-
-    @property
-    def spans(self) -> tuple[Span, Span]:
-        """Where the words stand; the whole sentence where there are none."""
-        return _span(self.gone, self.left), _span(self.come, self.right)
-
-
-def edited_copy(left: Sentence, right: Sentence, *, similarity: float) -> Finding | None:
+def edited_copy(left: Sentence, right: Sentence, *, similarity: float, same_source: bool = False) -> Finding | None:
     """One sentence is the other with few words replaced: the replaced words are what they disagree about.
 
     Nothing where an edit says that the sentences are about different things: another heading, another program.
@@ -79,21 +52,27 @@ def edited_copy(left: Sentence, right: Sentence, *, similarity: float) -> Findin
         left: a sentence of one passage.
         right: a sentence of the other.
         similarity: how much their passages repeat each other, 0 to 1.
+        same_source: whether one source has both passages: then a common word makes another section, not an edit.
     """
     in_left, in_right = _said(left), _said(right)
     if min(len(in_left), len(in_right)) < _EDIT_RATIO * max(len(in_left), len(in_right)):
         return None
-    matcher = SequenceMatcher(None, [_plain(word) for word in in_left], [_plain(word) for word in in_right], False)
+    matcher = SequenceMatcher(
+        None, [_plain(word) for word in in_left], [_plain(word) for word in in_right], autojunk=False
+    )
     if matcher.ratio() < _EDIT_RATIO:
         return None
     edits = [
-        _Edit(in_left[a:b], in_right[c:d], left, right, similarity)
-        for tag, a, b, c, d in matcher.get_opcodes()
-        if tag != "equal"
+        Edit(in_left[a:b], in_right[c:d], left, right) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"
     ]
-    if not edits or len(edits) > _MAX_EDITS or any(map(_names_another_thing, edits)):
+    if not edits or len(edits) > _MAX_EDITS or any(map(names_another_thing, edits)):
         return None
-    findings = [finding for edit in edits if (finding := _judge_edit(edit)) is not None]
+    copied = similarity >= _COMMON_EDIT_SIMILARITY and not same_source
+    findings = [
+        finding for edit in edits if (finding := _judge(edit, copied=copied, same_source=same_source)) is not None
+    ]
+    if any(finding.kind in _FIGURES for finding in findings) and any(excluded(edit) in _OTHER_THING for edit in edits):
+        return None  # `the lowest is 3`, `the highest is 9`
     return max(findings, key=lambda finding: finding.score, default=None)
 
 
@@ -107,178 +86,34 @@ def _plain(word: Word) -> str:
     return word.lower.replace("’", "'").removesuffix("'s")
 
 
-def _names_another_thing(edit: _Edit) -> bool:
-    """Whether the edit changes what the sentence is about: its heading, a label, the name of a program, a pin."""
-    headings = [_HEADING.match(sentence.passage_text, sentence.start, sentence.end) for _, sentence in edit.sides]
-    ends = [heading.end() for heading in headings if heading is not None]
-    if len(ends) == len(edit.sides) and any(
-        words and words[0].start < end for (words, _), end in zip(edit.sides, ends, strict=True)
-    ):
-        return True
-    if not edit.gone or not edit.come or _letters(edit.gone) == _letters(edit.come):
-        return False
-    return (
-        all(any(_IDENTIFIER.match(word.text) for word in words) for words, _ in edit.sides)
-        or all(_is_label(words[0], sentence) for words, sentence in edit.sides)
-        or all(
-            "==" in sentence.passage_text[span.start : span.end]
-            for (_, sentence), span in zip(edit.sides, edit.spans, strict=True)
-        )
-    )
-
-
-def _is_label(word: Word, sentence: Sentence) -> bool:
-    return word.text[0].isdigit() and _LABEL.search(_before(word, sentence)) is not None
-
-
-def _before(word: Word, sentence: Sentence) -> str:
-    return sentence.passage_text[max(sentence.start, word.start - _BEFORE_CHARS) : word.start]
-
-
-def _judge_edit(edit: _Edit) -> Finding | None:
-    """What the replacement changes, if it changes what is said."""
+def _judge(edit: Edit, *, copied: bool, same_source: bool) -> Finding | None:
+    """What the replacement changes, if it changes what is said; `copied`: the passages repeat each other closely."""
     if any(map(is_negation, (*edit.gone, *edit.come))):
-        return Finding(ContradictionKind.POLARITY, 0.8, *edit.spans) if _denies(edit) else None
-    gone, come = edit.gone, edit.come
-    if not gone or not come or max(len(gone), len(come)) > _MAX_EDIT_WORDS or _is_alternative(edit):
+        return Finding(ContradictionKind.POLARITY, 0.8, *edit.spans) if denies(edit) else None
+    if not edit.gone or not edit.come or max(len(edit.gone), len(edit.come)) > _MAX_EDIT_WORDS:
         return None
-    if _letters(gone) == _letters(come):
+    if letters(edit.gone) == letters(edit.come) or is_alternative(edit) or is_bound(edit):
         return None
-    if _has_digit(gone) and _has_digit(come):
-        if _is_one_figure(edit):
-            return None
-        dated = all(_date_at(sentence, span) for (_, sentence), span in zip(edit.sides, edit.spans, strict=True))
-        return Finding(ContradictionKind.DATE if dated else ContradictionKind.NUMERIC, 0.9, *edit.spans)
-    if _has_digit(gone) or _has_digit(come):
+    if counts_differently(edit) or any(has_digit(words) for words, _ in edit.sides):
+        return _judge_numbers(edit)
+    return _judge_words(edit, copied=copied, same_source=same_source)
+
+
+def _judge_numbers(edit: Edit) -> Finding | None:
+    if not all(has_digit(words) for words, _ in edit.sides):
+        return Finding(ContradictionKind.NUMERIC, 0.85, *edit.spans) if counts_differently(edit) else None
+    if is_one_figure(edit):
         return None
-    kind = _excluded(edit)
+    return Finding(ContradictionKind.DATE if is_dated(edit) else ContradictionKind.NUMERIC, 0.9, *edit.spans)
+
+
+def _judge_words(edit: Edit, *, copied: bool, same_source: bool) -> Finding | None:
+    possible = any(_POSSIBLE.search(sentence.text) for _, sentence in edit.sides)
+    kind = None if possible or same_source or opens(edit) else excluded(edit)
     if kind is not None:
         return Finding(kind, 0.85, *edit.spans)
-    if all(_is_name(words, sentence) for words, sentence in edit.sides):
-        if _is_one_name(edit):
-            return None
-        return Finding(ContradictionKind.ENTITY, 0.85, *edit.spans)
-    return Finding(ContradictionKind.ENTITY, 0.65, *edit.spans) if _replaces_common_word(edit) else None
-
-
-def _denies(edit: _Edit) -> bool:
-    """Whether the edit puts one negation in, and nothing else that says something, into a sentence that has none.
-
-    `but never finished` adds a statement, and `A over B` says the same as `A, not B`.
-    """
-    if edit.left.negated == edit.right.negated:
-        return False
-    words = {word.lower for word in (*edit.gone, *edit.come) if not is_negation(word)}
-    return words <= _AUXILIARIES and sum(map(is_negation, (*edit.gone, *edit.come))) == 1
-
-
-def _is_alternative(edit: _Edit) -> bool:
-    """Whether the words are one of several that the sentence offers: `white or yellow`."""
-    return any(
-        sentence.passage_text[words[-1].end : sentence.end].lstrip(" ,").startswith("or ")
-        or re.search(r"\bor\s+$", _before(words[0], sentence)) is not None
-        for words, sentence in edit.sides
-    )
-
-
-def _is_one_figure(edit: _Edit) -> bool:
-    """Whether both numbers may be one, written with more or fewer digits: `39.2` and `39`, `3,559` and `about 3,600`."""
-    numbers = [[word for word in words if word.text[0].isdigit()] for words, _ in edit.sides]
-    if any(len(found) != 1 for found in numbers):
-        return False
-    try:
-        one, other = (float(found[0].text.replace(",", "")) for found in numbers)
-    except ValueError:
-        return False
-    if one == other:
-        return True
-    decimals = min(len(found[0].text.partition(".")[2]) for found in numbers)
-    if one != round(one, decimals) or other != round(other, decimals):
-        return round(one, decimals) == round(other, decimals)
-    hedged = any(
-        _HEDGE.search(sentence.passage_text[max(sentence.start, found[0].start - _BEFORE_CHARS) : found[0].start])
-        for found, (_, sentence) in zip(numbers, edit.sides, strict=True)
-    )
-    return hedged and abs(one - other) <= _HEDGED * max(one, other)
-
-
-def _excluded(edit: _Edit) -> ContradictionKind | None:
-    """What sort of words that exclude each other are exchanged, one for one, beside others that stay the same."""
-    gone, come = (_stems(words) for words, _ in edit.sides)
-    only_gone, only_come = gone - come, come - gone
-    if len(only_gone) != 1 or len(only_come) != 1:
-        return None
-    return exclusion(*only_gone, *only_come)
-
-
-def _is_one_name(edit: _Edit) -> bool:
-    """Whether one side only says more than the other, abbreviates it, or spells it with a letter changed."""
-    gone, come = (
-        {part.lower() for word in words if word.lower not in STOPWORDS for part in _PARTS.split(word.text)} - {""}
-        for words, _ in edit.sides
-    )
-    short, long = sorted((gone, come), key=len)
-    if short <= long or any(_abbreviates(*pair) for pair in ((edit.gone, edit.come), (edit.come, edit.gone))):
-        return True
-    return all(any(_is_misspelling(word, known) for known in long) for word in short - long)
-
-
-def _abbreviates(short: Sequence[Word], long: Sequence[Word]) -> bool:
-    return len(_letters(short)) > 1 and _letters(short) == "".join(word.lower[0] for word in long)
-
-
-def _is_misspelling(one: str, other: str) -> bool:
-    """Whether two words of five letters or more differ by one letter put in, left out or replaced, not the first one."""
-    if min(len(one), len(other)) < _MISSPELT_LETTERS or abs(len(one) - len(other)) > 1 or one[0] != other[0]:
-        return False
-    same = next((at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), None)
-    if same is None:
-        return True
-    return one[same + (len(one) >= len(other)) :] == other[same + (len(other) >= len(one)) :]
-
-
-def _replaces_common_word(edit: _Edit) -> bool:
-    """Whether other common words stand in a passage that was copied for the rest.
-
-    In short passages, or in passages less alike, that is a paraphrase; so is another form of the same word.
-    """
-    gone, come = (_stems(words) for words, _ in edit.sides)
-    return (
-        bool(gone and come)
-        and not gone & come
-        and max(len(edit.gone), len(edit.come)) <= _MAX_COMMON_EDIT_WORDS
-        and edit.similarity >= _COMMON_EDIT_SIMILARITY
-        and all(len(word_set(sentence.passage_text)) >= _COMMON_EDIT_PASSAGE_WORDS for _, sentence in edit.sides)
-    )
-
-
-def _stems(group: Sequence[Word]) -> frozenset[str]:
-    return frozenset(stem(word.text) for word in group if word.lower not in STOPWORDS)
-
-
-def _letters(group: Sequence[Word]) -> str:
-    return "".join(character for word in group for character in word.lower if character.isalnum())
-
-
-def _has_digit(group: Sequence[Word]) -> bool:
-    return any(character.isdigit() for word in group for character in word.text)
-
-
-def _is_name(group: Sequence[Word], sentence: Sentence) -> bool:
-    """Whether a word is capitalised that would not be for its place alone."""
-    return any(word.text[0].isupper() and word.lower not in STOPWORDS and not _opens(word, sentence) for word in group)
-
-
-def _opens(word: Word, sentence: Sentence) -> bool:
-    before = sentence.passage_text[sentence.start : word.start].rstrip("\"'“‘([*_` ")
-    return not before or before[-1] in ":•-–—"
-
-
-def _span(group: Sequence[Word], sentence: Sentence) -> Span:
-    return Span(group[0].start, group[-1].end) if group else Span(sentence.start, sentence.end)
-
-
-def _date_at(sentence: Sentence, span: Span) -> bool:
-    return any(
-        value.kind is ValueKind.DATE and value.start < span.end and span.start < value.end for value in sentence.values
-    )
+    if all(is_name(words, sentence) for words, sentence in edit.sides):
+        return None if is_one_name(edit) else Finding(ContradictionKind.ENTITY, 0.85, *edit.spans)
+    if copied and not possible and replaces_common_word(edit):
+        return Finding(ContradictionKind.ENTITY, 0.65, *edit.spans)
+    return None

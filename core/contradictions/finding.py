@@ -27,6 +27,7 @@ class Context(NamedTuple):
         about: stems of the words that the query is about.
         query_topic: stems of all the query's topic words.
         attribute: stems of the query's topic words that do not name its subject: what it asks about the subject.
+        same_source: whether both passages come from one source, so that alike sentences are sections of one pattern.
     """
 
     similarity: float
@@ -35,6 +36,7 @@ class Context(NamedTuple):
     about: frozenset[str]
     query_topic: frozenset[str]
     attribute: frozenset[str]
+    same_source: bool = False
 
     @property
     def is_one_text(self) -> bool:

@@ -57,7 +57,7 @@ class LexicalDetector:
     @property
     def version(self) -> str:
         """Name and version."""
-        return "lexical-2"
+        return "lexical-3"
 
     def detect(
         self, queries: Sequence[Query], rankings: Sequence[Ranking], deadlines: Sequence[Deadline]
@@ -98,7 +98,7 @@ def contradiction_in(pair: SentencePair, context: Context) -> Finding | None:
     if pair.left.text in pair.right.passage_text or pair.right.text in pair.left.passage_text:
         return None
     if context.is_one_text:
-        finding = edited_copy(pair.left, pair.right, similarity=context.similarity)
+        finding = edited_copy(pair.left, pair.right, similarity=context.similarity, same_source=context.same_source)
         same_thing = pair.left.lead == pair.right.lead and _named(pair.left, context) == _named(pair.right, context)
         return finding if same_thing else None
     if not context.same_subject:
@@ -109,11 +109,17 @@ def contradiction_in(pair: SentencePair, context: Context) -> Finding | None:
 
 
 def _named(sentence: Sentence, context: Context) -> frozenset[str]:
-    """What the query is about, as far as the sentence names it, compounds such as `name-tools` included."""
-    compounds = (word for word in sentence.topic if "-" in word or "_" in word)
-    return (sentence.topic & context.about) | {
-        word for word in compounds if context.about & set(map(stem, _COMPOUND.split(word)))
-    }
+    """What the query is about, as far as the sentence names it, compounds such as `name-tools` included.
+
+    Compounds count as they are written: `name-inspect` and `name-inspection` have one stem, and are two packages.
+    """
+    compounds = (
+        (stemmed, word.lower.removesuffix("'s").removesuffix("’s"))
+        for word, stemmed in zip(sentence.words, sentence.stems, strict=True)
+        if stemmed in sentence.topic and _COMPOUND.search(word.text)
+    )
+    written = {name for stemmed, name in compounds if {stemmed, *map(stem, _COMPOUND.split(name))} & context.about}
+    return (sentence.topic & context.about) | written
 
 
 def _is_about_another(pair: SentencePair, finding: Finding, context: Context) -> bool:
@@ -204,6 +210,8 @@ class _Findings:
                 about=self.subject.about,
                 query_topic=self.subject.topic,
                 attribute=self.subject.attribute,
+                same_source=self._passages[left].source is not None
+                and self._passages[left].source == self._passages[right].source,
             )
             self._contexts[left, right] = known
         return known

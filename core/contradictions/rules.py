@@ -17,7 +17,7 @@ from core.contradictions.polarity import opposed_words, opposite_polarity
 from core.contradictions.sentences import Sentence
 from core.contradictions.values import Value, ValueKind
 from core.model import ContradictionKind, Span
-from core.text import stem
+from core.text import content_stems, stem
 
 Rule = Callable[[SentencePair, Context], Finding | None]
 
@@ -26,7 +26,7 @@ _ASKED_WINDOW_CHARS = 60
 _ROUNDING = 0.02
 """Quantities closer than this share are taken for one figure, rounded differently."""
 _BOUND_BEFORE = re.compile(
-    r"(?:\d\s*(?:[-–—]|to|or)|\bbetween\s\S{1,12}\sand|\b(?:over|above|under|below|at least|at most|up to"
+    r"(?:[<>≤≥~]|\d\s*(?:[-–—]|to|or)|\bbetween\s\S{1,12}\sand|\b(?:over|above|under|below|at least|at most|up to"
     r"|(?:more|less|fewer|greater) than))\s*$",
     re.IGNORECASE,
 )
@@ -37,7 +37,7 @@ _BOUND_AFTER = re.compile(r"[^.;]{0,20}\b(?:more|less|fewer|higher|lower|or so)\
 _WHOLE = 100.0
 
 _SUPPORT = re.compile(
-    r"\b(?:requires?|required|requirements?|supports?|supported|needs?|needed|compatible|works?|runs?|tested|minimum|"
+    r"\b(?:requires?|required|requirements?|supports?|supported|needs?|needed|compatible|works?|runs?|minimum|"
     r"at least|python_requires|for python)\b",
     re.IGNORECASE,
 )
@@ -48,6 +48,10 @@ _PAST = re.compile(
 )
 _ASIDE_BEFORE = re.compile(r"(?:\(\s*|(?:^|[:;,(]\s*)(?:on|under|with|for|since)\s+)\w+\s*[<>=~!]*\s*$", re.IGNORECASE)
 """Before a version these make it the condition of something else: `(Python 3.4 and up)`, `On Python 3.14+, ...`."""
+_REQUIRES = re.compile(r"(?P<who>[^,;:()]{0,80})\b(?:requires?|needs?|supports?)\s", re.IGNORECASE)
+_RELEASE = re.compile(r"\b\d+\.\d|\b\d+\.x\b", re.IGNORECASE)
+_GENERIC = frozenset(map(stem, "package library project module distribution tool software program version".split()))
+"""How a text calls the product it is about."""
 
 
 def required_versions(pair: SentencePair, context: Context) -> Finding | None:
@@ -56,7 +60,7 @@ def required_versions(pair: SentencePair, context: Context) -> Finding | None:
     `Python >=3.10` against `supports Python 3.8 and 3.9`. Sentences about versions that were dropped say nothing, and
     a single version without a bound is an example.
     """
-    lowest_left, lowest_right = _lowest_versions(pair.left), _lowest_versions(pair.right)
+    lowest_left, lowest_right = (_lowest_versions(one, context) for one in (pair.left, pair.right))
     for product in sorted(lowest_left.keys() & lowest_right.keys() & context.query_topic):
         one, other = lowest_left[product], lowest_right[product]
         low, high = sorted((one, other), key=lambda value: value.digits)
@@ -65,9 +69,9 @@ def required_versions(pair: SentencePair, context: Context) -> Finding | None:
     return None
 
 
-def _lowest_versions(sentence: Sentence) -> dict[str, Value]:
-    """The lowest version of each product that the sentence says is needed, supported or tested."""
-    if not _SUPPORT.search(sentence.text) or _PAST.search(sentence.text):
+def _lowest_versions(sentence: Sentence, context: Context) -> dict[str, Value]:
+    """The lowest version of each product that the sentence says is needed or supported."""
+    if not _SUPPORT.search(sentence.text) or _PAST.search(sentence.text) or _requires_for_a_part(sentence, context):
         return {}
     stated: dict[str, list[Value]] = {}
     for value in sentence.values:
@@ -78,6 +82,15 @@ def _lowest_versions(sentence: Sentence) -> dict[str, Value]:
         for product, values in stated.items()
         if len(values) > 1 or values[0].bounded
     }
+
+
+def _requires_for_a_part(sentence: Sentence, context: Context) -> bool:
+    """Whether something else than the query's subject requires: a feature (`type checking requires ...`), a release."""
+    verb = _REQUIRES.search(sentence.text)
+    if verb is None:
+        return False
+    who = content_stems(verb["who"])
+    return bool(who) and (not who & (context.about | _GENERIC) or _RELEASE.search(verb["who"]) is not None)
 
 
 def _is_aside(sentence: Sentence, value: Value) -> bool:
@@ -249,7 +262,7 @@ def counted_things(pair: SentencePair, context: Context) -> Finding | None:
     (`10 to 20`, `over 3,000`) are no figures that could contradict another.
     """
     years_left, years_right = _years(pair.left), _years(pair.right)
-    if (years_left and years_right and not years_left & years_right) or _turn_words_round(pair):
+    if years_left and years_right and not years_left & years_right:
         return None
     for unit in sorted({value.key for value in pair.left.values if value.kind is ValueKind.QUANTITY and value.key}):
         ones, others = _quantities(pair.left, unit), _quantities(pair.right, unit)
@@ -259,7 +272,7 @@ def counted_things(pair: SentencePair, context: Context) -> Finding | None:
         if _is_bound(pair.left, one) or _is_bound(pair.right, other):
             continue
         asked = _asked_near(pair.left, one, context) & _asked_near(pair.right, other, context)
-        if not asked - {unit}:
+        if not asked - {unit} or _turn_words_round(pair):
             continue
         if unit == "%" and one.number + other.number == _WHOLE:
             continue  # what has a property, and what lacks it

@@ -80,11 +80,29 @@ _SPELLED = {
         start=2,
     )
 }
+_CARDINALS = {
+    **_SPELLED,
+    **{
+        word: number
+        for number, word in enumerate("thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split(), start=13)
+    },
+    **{
+        word: 10 * number
+        for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety hundred".split(), start=2)
+    },
+}
+_ORDINALS = {
+    word: number
+    for number, word in enumerate(
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), start=1
+    )
+}
+_PLACE_IN_ORDER = re.compile(r"(\d{1,4})(?:st|nd|rd|th)")
 _DIGIT = re.compile(r"\d")
 _SHORT_UNIT = "km|cm|mm|m|mi|ft|feet|foot|inch|yard|acre|kg|g|lbs?|tons?|l|ml|men|page|days?|week|hour|min|year"
 """Units as short as a word that may stand before one (`12 new films`); behind them comes none (`12 feet tall`)."""
 _NUMBER = re.compile(
-    r"(?P<currency>[$€£¥]\s?)?(?<![\w.,])(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\d]|[.,]\d)"
+    r"(?P<currency>[$€£¥]\s?)?(?<![\w.,])(?<!\w/)(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\d]|[.,]\d)"
     r"(?:\s?(?P<scale>thousand|million|billion|trillion)\b)?"
     r"(?:\s?(?P<percent>%|percent\b|per\s+cent\b))?"
     rf"(?P<unit>[\s-](?:(?!(?:{_SHORT_UNIT})\b)[a-z]{{1,4}}\b\s)?[^\W\d_]+)?",
@@ -120,6 +138,21 @@ def values_in(text: str, start: int, end: int, words: Sequence[Word]) -> tuple[V
         name for name in _names(words, start) if all(name.end <= low or name.start >= high for low, high in taken)
     )
     return tuple(sorted(found, key=lambda value: value.start))
+
+
+def number_word(word: str) -> tuple[str, int] | None:
+    """What a word counts, in lower case: `("count", 7)` of `seven` and `7`, `("order", 7)` of `seventh` and `7th`.
+
+    Not of `one`, which mostly counts nothing.
+    """
+    if word in _CARDINALS:
+        return "count", _CARDINALS[word]
+    if word in _ORDINALS:
+        return "order", _ORDINALS[word]
+    if word.isascii() and word.isdigit():
+        return "count", int(word)
+    place = _PLACE_IN_ORDER.fullmatch(word)
+    return ("order", int(place[1])) if place else None
 
 
 def _versions(text: str, start: int, end: int) -> list[Value]:

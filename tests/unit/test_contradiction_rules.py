@@ -119,6 +119,9 @@ def test_counted_things(query: str, left: str, right: str, expected: tuple[str, 
         ("A population of over 3,000 people", "The population of Broken Bow is 3,559 people"),
         ("A population of more than 3,000 people", "The population of Broken Bow is 3,559 people"),
         ("A population of up to 5,000 people", "The population of Broken Bow is 3,559 people"),
+        ("A population of >5,000 people", "The population of Broken Bow is 3,559 people"),
+        ("The population grew by 500 people more than before", "The population of Broken Bow is 3,559 people"),
+        ("The rural population is 900 people", "The urban population is 3,559 people"),
         ("A population of at least 2,000 people", "The population of Broken Bow is 3,559 people"),
         ("A population of 3,559 people", "The population is 1,200 families"),
         ("Its population of two people grew", "The population of Broken Bow is 4,120 people"),
@@ -303,6 +306,9 @@ def test_required_versions(left: str, right: str, expected: tuple[str, str]) -> 
         ("It requires Python >=3.10", "Clearing the cache works (Python 3.4 and up)"),
         ("It requires Python >=3.10", "On Python 3.14+, streams are supported by the standard library"),
         ("It requires Python >=3.10", "Its versions 0.19 to 0.21 require Python 3.7 or later"),
+        ("It requires Python >=3.10", "Type checking requires Python 3.12 or later"),
+        ("It requires Python >=3.10", "Version 2.1 of the package requires Python 3.7 or later"),
+        ("It requires Python >=3.10", "It was tested with Python 3.8, 3.9 and 3.10"),
     ],
 )
 def test_versions_that_do_not_contradict(left: str, right: str) -> None:
@@ -354,7 +360,10 @@ FRAME = "The town of Broken Bow lies on the railway in Custer County, {}, and ke
         (("Nebraska", "3,559", "green"), ("Oklahoma", "3,559", "green"), ("Nebraska", "Oklahoma", "entity")),
         (("Nebraska", "3,559", "green"), ("Nebraska", "4,120", "green"), ("3,559", "4,120", "numeric")),
         (("since 1884", "few", "green"), ("since 1894", "few", "green"), ("1884", "1894", "date")),
-        (("Nebraska", "many", "green"), ("Nebraska", "many", "barren"), ("green", "barren", "entity")),
+        (("Nebraska", "many", "green"), ("Nebraska", "many", "brown"), ("green", "brown", "entity")),
+        (("Nebraska", "many", "dry"), ("Nebraska", "many", "wet"), ("dry", "wet", "polarity")),
+        (("Nebraska", "two", "green"), ("Nebraska", "seven", "green"), ("two", "seven", "numeric")),
+        (("Nebraska", "many", "green"), ("Nebraska", "many", "barren"), None),
         (("Nebraska", "not", "green"), ("Nebraska", "", "green"), None),
         (("Nebraska", "3,559", "green"), ("Nebraska", "3,559", "green"), None),
         (("Nebraska", "3,559", "green"), ("Nebraska", "3559", "green"), None),
@@ -410,10 +419,30 @@ def test_no_copy(one: str, other: str) -> None:
     assert edited_copy(sentence(one), sentence(other), similarity=0.9) is None
 
 
-def test_common_word_needs_closer_copies() -> None:
-    """A replaced common word counts only between passages that are much alike: elsewhere it is a paraphrase."""
-    one, other = FRAME.format("Nebraska", "many", "green"), FRAME.format("Nebraska", "many", "barren")
-    assert edited_copy(sentence(one), sentence(other), similarity=0.6) is None
+REST = (
+    " Ranchers drive their herds to the depot each autumn, and a small museum beside the mill shows saddles, branding"
+    " irons and the letters of early settlers. The library opened later, in a former bank of red sandstone."
+)
+
+
+@pytest.mark.parametrize(
+    ("rest", "similarity", "same_source", "expected"),
+    [
+        (REST, 0.9, False, ContradictionKind.ENTITY),
+        (REST, 0.6, False, None),
+        (REST, 0.9, True, None),
+        ("", 0.9, False, None),
+    ],
+    ids=["copied", "less alike", "one source", "short"],
+)
+def test_common_word_replaced(
+    rest: str, similarity: float, *, same_source: bool, expected: ContradictionKind | None
+) -> None:
+    """A common word is an edit only in a long copy of another source: elsewhere it is a paraphrase or a pattern."""
+    one, other = (FRAME.format("Nebraska", "many", word) + "." + rest for word in ("green", "barren"))
+    left, right = (read_sentences(text)[0] for text in (one, other))
+    finding = edited_copy(left, right, similarity=similarity, same_source=same_source)
+    assert (finding and finding.kind) == expected
 
 
 def test_sentence_of_both_passages() -> None:

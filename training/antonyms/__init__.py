@@ -1,0 +1,1 @@
+"""The detector's table of opposites, compiled from WordNet."""
