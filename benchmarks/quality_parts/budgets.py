@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import sys
 from collections.abc import Callable, Sequence
 from functools import _lru_cache_wrapper
-from typing import Any
 
 import numpy as np
 
@@ -161,18 +160,16 @@ def _timed(
     )
 
 
-_CACHES: list[_lru_cache_wrapper[Any]] = []
 _KEPT = frozenset({"shipped_reader", "shipped_content"})
 """What every process loads once, before any query."""
 
 
 def forget_passages() -> None:
-    """Empty the caches of `core`, so that no passage has been read. What is loaded once a process stays."""
-    if not _CACHES:
-        _CACHES.extend(
-            one
-            for one in gc.get_objects()
-            if isinstance(one, _lru_cache_wrapper) and one.__module__.startswith("core.") and one.__name__ not in _KEPT
-        )
-    for one in _CACHES:
-        one.cache_clear()
+    """Empty the caches of `core`'s functions, so that no passage has been read. What is loaded once stays.
+
+    They are looked up in the modules: the garbage collector lists no objects that a pipeline froze when it was built.
+    """
+    modules = [module for name, module in sys.modules.items() if name.startswith("core.")]
+    for one in {id(found): found for module in modules for found in vars(module).values()}.values():
+        if isinstance(one, _lru_cache_wrapper) and one.__module__.startswith("core.") and one.__name__ not in _KEPT:
+            one.cache_clear()

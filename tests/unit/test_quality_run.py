@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -176,6 +177,16 @@ def test_forgetting_empties_the_caches() -> None:
     assert word_set.cache_info().currsize
     forget_passages()
     assert word_set.cache_info().currsize == 0
+
+
+def test_caches_are_found_though_the_garbage_collector_does_not_show_them() -> None:
+    """Building a pipeline freezes what is loaded, and frozen objects are in no listing of the collector."""
+    code = (
+        "import gc; from core.similarity import word_set; word_set('a text'); gc.freeze();"
+        "from benchmarks.quality_parts.budgets import forget_passages; forget_passages();"
+        "raise SystemExit(word_set.cache_info().currsize)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.process
