@@ -95,11 +95,10 @@ def budget_tables(cases: Sequence[Case], pooled: Sequence[Ranking], model: Entai
             for budget_ms in BUDGETS_MS
         ]
         columns = (*SELECTION, "all stages in time", "ms p50", "ms p95", "ms p99")
-        notes = (
-            "passages were read before; one query at a time",
-            "with 20, passages of other questions count as noise",
-        )
-        tables.append(Table(f"{title}, {name}", columns, tuple(rows), notes))
+        notes = ["passages were read before; one query at a time"]
+        if mixed:
+            notes.append("passages of other questions, which fill up the 20, count as noise")
+        tables.append(Table(f"{title}, {name}", columns, tuple(rows), tuple(notes)))
     return [*tables, _times(cases, pooled, model)]
 
 

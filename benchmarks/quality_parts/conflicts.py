@@ -17,6 +17,8 @@ from core.model import Detection
 RECALLS = (0.1, 0.25, 0.5)
 _COLUMNS = ("AUC", *(f"P at R {recall}" for recall in RECALLS), "flagged", "of these true", "found of the true")
 
+_RAW, _ASKED = "slots, the probability itself", "entailment, every pair asked about"
+
 PairScores = Mapping[frozenset[str], float]
 """How sure a detector is that two passages, by their ids, conflict. A pair that is not there has 0."""
 Scorer = Callable[[Case], PairScores]
@@ -65,25 +67,27 @@ def conflict_table(cases: Sequence[Case], model: EntailmentModel | str) -> Table
     rules = Arm("rules", rules=True)
     slots = Arm("slots", slots=True)
     entailment = Arm("entailment", entailment=True)
+    both = "cascade or slots' probability, the higher"
+    unflagged = {_RAW, _ASKED, both}
     scorers: list[tuple[str, Scorer | None]] = [
         ("lexical rules", by_arm(rules, known)),
         ("slots, as flagged", by_arm(slots, known)),
-        ("slots, the probability itself", raw_slots),
+        (_RAW, raw_slots),
         ("entailment alone", by_arm(entailment, known) if known else None),
-        (
-            "entailment, every pair asked about",
-            by_arm(Arm("all", entailment=True, all_scores=True), known) if known else None,
-        ),
+        (_ASKED, by_arm(Arm("all", entailment=True, all_scores=True), known) if known else None),
         ("rules and slots", by_arm(Arm("two", rules=True, slots=True), known)),
         ("cascade, as flagged", by_arm(FULL, known) if known else None),
-        ("cascade or slots' probability, the higher", _highest(by_arm(FULL, known), raw_slots) if known else None),
+        (both, _highest(by_arm(FULL, known), raw_slots) if known else None),
     ]
     pairs = sum(len(case.conflict_pairs()) for case in cases)
     conflicts = sum(one for case in cases for *_, one in case.conflict_pairs())
     return Table(
         "RAMDocs, conflicting pairs of passages",
         _COLUMNS,
-        tuple((name, _cells(cases, scorer) if scorer else (str(model),)) for name, scorer in scorers),
+        tuple(
+            (name, _cells(cases, scorer, flags=name not in unflagged) if scorer else (str(model),))
+            for name, scorer in scorers
+        ),
         (
             (
                 f"{len(cases)} questions with their own passages; {pairs:,} pairs, {conflicts:,} of them conflicts: a "
@@ -98,7 +102,8 @@ def conflict_table(cases: Sequence[Case], model: EntailmentModel | str) -> Table
     )
 
 
-def _cells(cases: Sequence[Case], scorer: Scorer) -> tuple[Cell, ...]:
+def _cells(cases: Sequence[Case], scorer: Scorer, *, flags: bool) -> tuple[Cell, ...]:
+    """The cells of a row; without `flags` it only ranks pairs, and there is nothing to count."""
     scores, labels, hits, said, there = [], [], [], [], []
     for case in cases:
         known = scorer(case)
@@ -111,7 +116,7 @@ def _cells(cases: Sequence[Case], scorer: Scorer) -> tuple[Cell, ...]:
         there.append(float(labels[-1].sum()))
     measures: list[Measure] = [auc, *(partial(_at_recall, wanted=recall) for recall in RECALLS)]
     cells: list[Cell] = [estimate(len(cases), partial(_pooled, scores, labels, measure)) for measure in measures]
-    return (*cells, int(sum(said)), ratio(hits, said), ratio(hits, there))
+    return (*cells, int(sum(said)), ratio(hits, said), ratio(hits, there)) if flags else tuple(cells)
 
 
 def _at_recall(score: Numbers, positive: Flags, *, wanted: float) -> float:

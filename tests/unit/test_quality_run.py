@@ -14,7 +14,7 @@ import pytest
 from benchmarks.quality import main
 from benchmarks.quality_parts.arms import FULL, RememberingModel, detect, no_opposition, no_support, redo_order
 from benchmarks.quality_parts.budgets import forget_passages
-from benchmarks.quality_parts.conflicts import by_arm, flagged, raw_slots
+from benchmarks.quality_parts.conflicts import by_arm, conflict_table, flagged, raw_slots
 from benchmarks.quality_parts.disputes import Shown, drawn
 from benchmarks.quality_parts.pairs import by_rules
 from benchmarks.quality_parts.peers import Peers
@@ -114,6 +114,14 @@ def test_conflicts_are_found_by_rules_and_slots(cases: Sequence[Case]) -> None:
     assert conflicts & found.keys()
     assert raw_slots(case).keys() > found.keys()
     assert not flagged(detect(FULL.detector(case.reader, CountingModel()), case.query, filled(case, case.own, 1)))
+
+
+def test_a_row_that_only_ranks_pairs_counts_nothing(cases: Sequence[Case]) -> None:
+    """What is flagged is counted for detectors; a probability of every pair flags none, and lacks those cells."""
+    table = conflict_table(cases, CountingModel())
+    cells = {name: len(row) for name, row in table.rows}
+    assert cells["lexical rules"] == cells["cascade, as flagged"] == len(table.columns)
+    assert cells["slots, the probability itself"] == len(table.columns) - 3
 
 
 def test_support_and_opposition_can_be_left_out(cases: Sequence[Case]) -> None:
