@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +160,8 @@ def _present(values: Sequence[SlotValue], passages: Sequence[PassageSpans]) -> N
     """How much of each value (column) each passage (row) says anywhere: 0 to 1."""
     result = np.zeros((len(passages), len(values)), np.float32)
     texts = [number for number, value in enumerate(values) if value.type in TEXTS]
-    parts = _table([frozenset(map(str, values[number].key)) for number in texts])
-    stems = list(dict.fromkeys(str(part) for number in texts for part in frozenset(map(str, values[number].key))))
+    keys = [frozenset(map(str, values[number].key)) for number in texts]
+    parts, stems = _table(keys), _items(keys)
     dates = [number for number, value in enumerate(values) if value.type is ValueType.DATE]
     for row, spans in enumerate(passages):
         if texts:
@@ -209,9 +210,14 @@ def _weighted_overlap(sets: Sequence[frozenset[str]]) -> tuple[NDArray[np.float3
 
 
 def _table(sets: Sequence[frozenset[str]] | Sequence[frozenset[float]]) -> NDArray[np.float32]:
-    column: dict[str | float, int] = {}
-    rows = [[column.setdefault(item, len(column)) for item in items] for items in sets]
+    """Which set (row) has which of `_items` (column)."""
+    column = {item: place for place, item in enumerate(_items(sets))}
     table = np.zeros((len(sets), max(1, len(column))), np.float32)
-    for row, columns in enumerate(rows):
-        table[row, columns] = 1
+    for row, items in enumerate(sets):
+        table[row, [column[item] for item in items]] = 1
     return table
+
+
+def _items(sets: Sequence[frozenset[Any]]) -> list[Any]:
+    """All items, sorted: each process orders sets anew, and sums over them must come out the same."""
+    return sorted(frozenset[Any]().union(*sets))
