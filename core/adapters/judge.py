@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -163,15 +162,12 @@ class JudgeStage:
         """What has become of the calls so far."""
         return self._counts
 
-    def refine(self, asked: Sequence[Asked]) -> Sequence[Detection]:
+    def refine(self, asked: Asked) -> Detection:
         """Confirm or drop what the stages before were not sure of; see `DetectionStage`."""
-        found = []
-        for one in asked:
-            with one.deadline.running():
-                found.append(self._refine_one(one))
-        return found
+        with asked.deadline.running():
+            return self._refined(asked)
 
-    def _refine_one(self, asked: Asked) -> Detection:
+    def _refined(self, asked: Asked) -> Detection:
         texts = {item.passage.passage_id: item.passage.text for item in asked.ranking.items}
         contradictions = list(asked.detection.contradictions)
         places = [place for place, found in enumerate(contradictions) if found.score < self._below]

@@ -13,8 +13,9 @@ from core.ports import ContradictionDetector
 class CascadeDetector:
     """Finds contradictions in stages. The rules always run; the time that is left decides how far a query gets.
 
-    Each stage sees all queries of the chunk, with what the stages before it found. A query that a stage had no time for
-    is `complete=False`, and so stays.
+    A query goes through all stages before the next one begins: what they all need of its passages is then still kept,
+    and no stage gains by seeing several queries at once (docs/decisions/007). A query that a stage had no time for is
+    `complete=False`, and so stays.
 
     Args:
         rules: what runs first.
@@ -34,7 +35,10 @@ class CascadeDetector:
         self, queries: Sequence[Query], rankings: Sequence[Ranking], deadlines: Sequence[Deadline]
     ) -> Sequence[Detection]:
         """Return one detection a query; see `ContradictionDetector`."""
-        found = self._rules.detect(queries, rankings, deadlines)
+        return [self._detect_one(*one) for one in zip(queries, rankings, deadlines, strict=True)]
+
+    def _detect_one(self, query: Query, ranking: Ranking, deadline: Deadline) -> Detection:
+        (found,) = self._rules.detect([query], [ranking], [deadline])
         for stage in self._stages:
-            found = stage.refine([Asked(*one) for one in zip(queries, rankings, deadlines, found, strict=True)])
+            found = stage.refine(Asked(query, ranking, deadline, found))
         return found

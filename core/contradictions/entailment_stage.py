@@ -97,15 +97,12 @@ class EntailmentStage:
         """Name and version, with the model's."""
         return f"entailment-1({self._model.version})"
 
-    def refine(self, asked: Sequence[Asked]) -> Sequence[Detection]:
+    def refine(self, asked: Asked) -> Detection:
         """Add what the model sees; see `DetectionStage`."""
-        found = []
-        for one in asked:
-            with one.deadline.running():
-                found.append(self._refine_one(one))
-        return found
+        with asked.deadline.running():
+            return self._refined(asked)
 
-    def _refine_one(self, asked: Asked) -> Detection:
+    def _refined(self, asked: Asked) -> Detection:
         passages = [item.passage for item in asked.ranking.items]
         if len(passages) < 2:  # noqa: PLR2004 - nothing to compare
             return asked.detection

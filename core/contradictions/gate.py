@@ -13,7 +13,7 @@ What is left is ranked by
 
     worth = overlap * asked * closeness
 
-overlap    weighted share of the shorter sentence's topic that both have (`pair_by_topic`), 0 to 1.
+overlap    weighted share of the shorter sentence's topic that both have (`pairs_of_texts`), 0 to 1.
 asked      share of the query's topic words that both sentences have, 0 to 1.
 closeness  1 / sqrt((1 + l / 10) * (1 + r / 10)), l and r the passages' places in the ranking, from 0: 1 for the first
            two, a half around the tenth. Places, because the scale of scores is the retriever's own.
@@ -28,7 +28,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.contradictions.pairing import SentencePair, pair_by_topic
+from core.contradictions.pairing import SentencePair, pairs_of_texts
 from core.contradictions.sentences import NEGATIONS, Sentence, read_sentences
 from core.contradictions.subject import (
     ASKING,
@@ -124,7 +124,7 @@ class Gate:
         return tuple(picked)
 
     def _ranked(self, subject: Subject, texts: Sequence[str], about: Sequence[int]) -> list[Candidate]:
-        pairs = pair_by_topic([read_sentences(texts[place]) for place in about], subject.topic)
+        pairs = pairs_of_texts(tuple(texts[place] for place in about), subject.topic)
         candidates = (_weighed(pair, subject, about) for pair in pairs)
         worthy = [candidate for candidate in candidates if candidate.worth >= self.min_worth]
         return sorted(worthy, key=_best_first)

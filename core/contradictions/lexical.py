@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.clock import Deadline
 from core.contradictions.edits import edited_copy
 from core.contradictions.finding import Context, Finding
-from core.contradictions.pairing import SentencePair, pair_by_topic
+from core.contradictions.pairing import SentencePair, pairs_of_texts
 from core.contradictions.rules import RULES_IN_ONE_SETTING, RULES_ON_PRODUCTS
 from core.contradictions.sentences import Sentence, read_sentences
 from core.contradictions.subject import (
@@ -82,7 +82,7 @@ class LexicalDetector:
                 passages.append(item.passage)
                 read.append(read_sentences(item.passage.text))
         findings = _Findings(passages, subject, read)
-        for pair in pair_by_topic(read, subject.topic):
+        for pair in pairs_of_texts(tuple(passage.text for passage in passages), subject.topic):
             if not deadline.leaves(self._reserve_s):
                 complete = False
                 break

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from core.contradictions.sentences import Sentence
+from core.contradictions.sentences import Sentence, read_sentences
 
 _MIN_SHARED_WORDS = 2
 _MIN_OVERLAP = 0.34
@@ -26,6 +27,12 @@ class SentencePair(NamedTuple):
     left: Sentence
     right: Sentence
     overlap: float
+
+
+@lru_cache(maxsize=8)
+def pairs_of_texts(texts: tuple[str, ...], query_topic: frozenset[str]) -> tuple[SentencePair, ...]:
+    """`pair_by_topic` on what the texts say. The last results are kept: two stages pair the same passages."""
+    return tuple(pair_by_topic([read_sentences(text) for text in texts], query_topic))
 
 
 def pair_by_topic(passages: Sequence[Sequence[Sentence]], query_topic: frozenset[str]) -> list[SentencePair]:

@@ -16,7 +16,7 @@ from core.contradictions.slots.reader import SlotComparison, SlotReader, SlotTab
 from core.contradictions.slots.spans import PassageSpans, read_spans
 from core.contradictions.slots.support import weigh
 from core.contradictions.stage import Asked, decided_pairs
-from core.contradictions.subject import subject_of
+from core.contradictions.subject import about_subject
 from core.model import (
     Agreement,
     Ambiguity,
@@ -28,7 +28,7 @@ from core.model import (
     Span,
     Standing,
 )
-from core.similarity import similarity_matrix, word_set
+from core.similarity import similarity_matrix
 from core.text import sentence_spans
 
 STAGE = "slots"
@@ -78,15 +78,12 @@ class SlotStage:
         """Name and version of the weights."""
         return self._reader.version
 
-    def refine(self, asked: Sequence[Asked]) -> Sequence[Detection]:
+    def refine(self, asked: Asked) -> Detection:
         """Add what the passages' answers show; see `DetectionStage`."""
-        found = []
-        for one in asked:
-            with one.deadline.running():
-                found.append(self._refine_one(one))
-        return found
+        with asked.deadline.running():
+            return self._refined(asked)
 
-    def _refine_one(self, asked: Asked) -> Detection:
+    def _refined(self, asked: Asked) -> Detection:
         passages = [item.passage for item in asked.ranking.items]
         if len(passages) < 2 or not is_question(asked.query.text):  # noqa: PLR2004 - nothing to compare
             return asked.detection
@@ -122,19 +119,6 @@ class SlotStage:
         about = about_subject(question.text, [passage.text for passage in passages])
         readings = zip(table.readings, about, strict=True)
         return replace(table, readings=tuple(replace(one, answered=one.answered * share) for one, share in readings))
-
-
-def about_subject(question: str, texts: Sequence[str]) -> list[float]:
-    """How likely each text is about what the question names: 1 where it says the name, else the share that does.
-
-    A piece cut from the middle of a document does not repeat what that is about. It is taken to be about the subject as
-    likely as its neighbours in the ranking are: where most of them are, it is too; where one in twenty is, it is not.
-    """
-    subject = subject_of(question)
-    name = subject.names or subject.about
-    named = [name <= word_set(text) for text in texts]
-    share = sum(named) / len(named) if named else 0.0
-    return [1.0 if one else share for one in named]
 
 
 class _Reading:

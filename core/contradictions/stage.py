@@ -5,7 +5,6 @@ A stage decides pairs of passages. What an earlier stage decided stays: stages s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from core.clock import Deadline
@@ -29,8 +28,8 @@ class DetectionStage(Protocol):
         """Name and version, for the trace. The same version gives the same findings."""
         ...
 
-    def refine(self, asked: Sequence[Asked]) -> Sequence[Detection]:
-        """Return one detection a query, in the order of the queries: what was known, and what this stage adds.
+    def refine(self, asked: Asked) -> Detection:
+        """Return what was known of a query, and what this stage adds; its work counts inside `deadline.running()`.
 
         A query without the time for this stage gets its detection back, with `complete` false.
         """

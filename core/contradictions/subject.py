@@ -8,6 +8,7 @@ or the year in its definition (`is a 1931 film`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,6 +98,19 @@ def is_about(text: str, subject: Subject) -> bool:
 def share_subject(subject: Subject, one: str, other: str) -> bool:
     """Whether both texts have the same of the words that the query is about."""
     return word_set(one) & subject.about == word_set(other) & subject.about
+
+
+def about_subject(question: str, texts: Sequence[str]) -> list[float]:
+    """How likely each text is about what the question names: 1 where it says the name, else the share that does.
+
+    A piece cut from the middle of a document does not repeat what that is about. It is taken to be about the subject as
+    likely as its neighbours in the ranking are: where most of them are, it is too; where one in twenty is, it is not.
+    """
+    subject = subject_of(question)
+    name = subject.names or subject.about
+    named = [name <= word_set(text) for text in texts]
+    share = sum(named) / len(named) if named else 0.0
+    return [1.0 if one else share for one in named]
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,8 +111,8 @@ def test_a_late_cascade_keeps_what_the_rules_found(texts: list[str], looks: int)
     ranking, query = Ranking(ranked(texts)), Query("q", QUERY)
     rules, stage = LexicalDetector(reserve_s=0.0), SlotStage(reserve_s=0.0)
     (known,) = rules.detect([query], [ranking], [Deadline(1e9, clock=ManualClock())])
-    (whole,) = stage.refine([Asked(query, ranking, Deadline(1e9, clock=ManualClock()), known)])
-    (found,) = stage.refine([Asked(query, ranking, Deadline(looks, clock=TickingClock(1.0)), known)])
+    whole = stage.refine(Asked(query, ranking, Deadline(1e9, clock=ManualClock()), known))
+    found = stage.refine(Asked(query, ranking, Deadline(looks, clock=TickingClock(1.0)), known))
     assert found in (whole, replace(known, complete=False))
     assert whole.contradictions[: len(known.contradictions)] == known.contradictions
     if len(texts) > 1:

@@ -60,14 +60,14 @@ def asked(case: tuple[Query, Ranking, Detection], *, budget_s: float = 10.0) -> 
 def test_never_more_than_the_most_calls(case: tuple[Query, Ranking, Detection], most: int) -> None:
     """Both directions counted, whatever the model says."""
     model = HashedModel()
-    EntailmentStage(model, gate=EVERYTHING, max_pairs=most).refine([asked(case)])
+    EntailmentStage(model, gate=EVERYTHING, max_pairs=most).refine(asked(case))
     assert len(model.pairs) <= most
 
 
 @given(queries())
 def test_decided_pairs_stay_and_new_ones_are_found_once(case: tuple[Query, Ranking, Detection]) -> None:
     """What was known stays in front; a new finding is on a pair that nobody had decided, and on each at most once."""
-    (found,) = EntailmentStage(HashedModel(), gate=EVERYTHING).refine([asked(case)])
+    found = EntailmentStage(HashedModel(), gate=EVERYTHING).refine(asked(case))
     known = case[2]
     assert found.agreements[: len(known.agreements)] == known.agreements
     new = replace(found, agreements=found.agreements[len(known.agreements) :])
@@ -79,7 +79,7 @@ def test_decided_pairs_stay_and_new_ones_are_found_once(case: tuple[Query, Ranki
 def test_claims_quote_their_passages(case: tuple[Query, Ranking, Detection]) -> None:
     """Spans hold what is said, the better ranked passage is left, and scores are from 0 to 1."""
     texts = {item.passage.passage_id: item.passage.text for item in case[1].items}
-    (found,) = EntailmentStage(HashedModel(), gate=EVERYTHING).refine([asked(case)])
+    found = EntailmentStage(HashedModel(), gate=EVERYTHING).refine(asked(case))
     for item in found.contradictions:
         assert item.left.passage_id < item.right.passage_id
         assert 0 <= item.score <= 1
@@ -91,19 +91,18 @@ def test_claims_quote_their_passages(case: tuple[Query, Ranking, Detection]) -> 
 
 
 @given(st.lists(queries(), max_size=4))
-def test_a_query_does_not_depend_on_its_chunk(cases: list[tuple[Query, Ranking, Detection]]) -> None:
-    """Alone, together and in the other order give the same."""
+def test_a_query_does_not_depend_on_those_before_it(cases: list[tuple[Query, Ranking, Detection]]) -> None:
+    """In the other order they get the same."""
     stage = EntailmentStage(HashedModel(), gate=EVERYTHING)
-    alone = [stage.refine([asked(case)])[0] for case in cases]
-    assert list(stage.refine([asked(case) for case in cases])) == alone
-    assert list(stage.refine([asked(case) for case in reversed(cases)])) == alone[::-1]
+    alone = [stage.refine(asked(case)) for case in cases]
+    assert [stage.refine(asked(case)) for case in reversed(cases)] == alone[::-1]
 
 
 @given(queries(), st.sampled_from([-1.0, 0.0, 0.03]))
 def test_without_time_nothing_changes(case: tuple[Query, Ranking, Detection], budget_s: float) -> None:
     """No call, no finding; incomplete where there was something to compare."""
     model = HashedModel()
-    (found,) = EntailmentStage(model, gate=EVERYTHING).refine([asked(case, budget_s=budget_s)])
+    found = EntailmentStage(model, gate=EVERYTHING).refine(asked(case, budget_s=budget_s))
     assert found == replace(case[2], complete=len(case[1].items) < 2)
     assert model.calls == []
 
@@ -116,8 +115,8 @@ def test_time_only_takes_away(case: tuple[Query, Ranking, Detection], budget_s: 
     query, ranking, known = case
     deadline = Deadline(budget_s, clock=clock)
     stage = EntailmentStage(model, gate=EVERYTHING, reserve_s=0.01, group_s=seconds)
-    (found,) = stage.refine([Asked(query, ranking, deadline, known)])
-    (whole,) = EntailmentStage(HashedModel(), gate=EVERYTHING).refine([asked(case)])
+    found = stage.refine(Asked(query, ranking, deadline, known))
+    whole = EntailmentStage(HashedModel(), gate=EVERYTHING).refine(asked(case))
     assert set(found.contradictions) <= set(whole.contradictions)
     assert found == whole or not found.complete
     assert deadline.spent_s <= max(0.0, budget_s - 0.01)

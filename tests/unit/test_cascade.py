@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from core.adapters.doubles import FixedDetector
@@ -35,11 +34,11 @@ class Adding:
         self.version = name
         self.asked: list[Asked] = []
 
-    def refine(self, asked: Sequence[Asked]) -> Sequence[Detection]:
+    def refine(self, asked: Asked) -> Detection:
         """Add the agreement."""
-        self.asked += asked
+        self.asked.append(asked)
         said = Agreement("p0", "p1", self.version)
-        return [replace(one.detection, agreements=(*one.detection.agreements, said)) for one in asked]
+        return replace(asked.detection, agreements=(*asked.detection.agreements, said))
 
 
 def claim(passage_id: str) -> Claim:
@@ -48,7 +47,7 @@ def claim(passage_id: str) -> Claim:
 
 
 def test_each_stage_sees_what_the_ones_before_found() -> None:
-    """All queries of the chunk at once, in their order, with the same deadlines."""
+    """Each query of the chunk in its turn, with its own deadline."""
     first, second = Adding("first"), Adding("second")
     rules = FixedDetector({"two": Detection(agreements=(Agreement("p0", "p1", "rules"),))})
     deadlines = [Deadline(1.0, clock=ManualClock()) for _ in QUERIES]

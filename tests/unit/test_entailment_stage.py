@@ -44,8 +44,7 @@ def refine(
     """What the stage makes of a detection, with all the time in the world."""
     stage = stage or EntailmentStage(model, gate=EVERYTHING)
     asked = Asked(QUERY, ranking(*texts), Deadline(10.0, clock=ManualClock()), known or Detection())
-    (found,) = stage.refine([asked])
-    return found
+    return stage.refine(asked)
 
 
 def test_both_directions_make_a_contradiction() -> None:
@@ -152,7 +151,7 @@ def test_without_time_nothing_is_asked() -> None:
     known = Detection(agreements=(Agreement("p0", "p9", "x"),))
     for budget_s in (0.0, 0.04, 0.06):
         asked = Asked(QUERY, ranking(GOOD, BAD), Deadline(budget_s, clock=ManualClock()), known)
-        assert EntailmentStage(model, gate=EVERYTHING).refine([asked]) == [replace(known, complete=False)]
+        assert EntailmentStage(model, gate=EVERYTHING).refine(asked) == replace(known, complete=False)
     assert model.calls == []
 
 
@@ -162,7 +161,7 @@ def test_a_group_that_would_not_fit_is_not_begun() -> None:
     model = TableModel(otherwise=CONTRADICTS, clock=clock, seconds=0.1)
     texts = [f"Coffee is {word} for the heart." for word in ("good", "bad", "fine", "grim", "fair")]
     deadline = Deadline(0.33, clock=clock)
-    (found,) = EntailmentStage(model, gate=EVERYTHING).refine([Asked(QUERY, ranking(*texts), deadline, Detection())])
+    found = EntailmentStage(model, gate=EVERYTHING).refine(Asked(QUERY, ranking(*texts), deadline, Detection()))
     assert len(model.calls) == 2
     assert deadline.spent_s == pytest.approx(0.2)
     assert len(found.contradictions) == GROUP

@@ -114,8 +114,7 @@ def stage(client: Client, **options: object) -> JudgeStage:
 
 def refine(judge: JudgeStage, known: Detection = FOUND, *, budget_s: float = 60.0) -> Detection:
     """What the judge makes of a detection."""
-    (found,) = judge.refine([Asked(QUERY, RANKING, Deadline(budget_s, clock=ManualClock()), known)])
-    return found
+    return judge.refine(Asked(QUERY, RANKING, Deadline(budget_s, clock=ManualClock()), known))
 
 
 def test_a_confirmed_contradiction_says_so() -> None:
@@ -147,7 +146,7 @@ def test_what_it_is_asked() -> None:
     )
     ranking = Ranking(tuple(ScoredPassage(Passage(f"p{n}", said), 1.0) for n, said in enumerate((text, evil))))
     known = Detection((Contradiction(ContradictionKind.STATEMENT, 0.5, "slots", *claims),))
-    stage(client).refine([Asked(QUERY, ranking, Deadline(60, clock=ManualClock()), known)])
+    stage(client).refine(Asked(QUERY, ranking, Deadline(60, clock=ManualClock()), known))
     assert client.asked == [
         {
             "question": QUERY.text,
@@ -289,7 +288,7 @@ def test_calls_stop_where_the_next_would_not_fit() -> None:
         limits = JudgeLimits(timeout_s=2.0, budget_s=own_s, max_calls=9, at_once=1)
         judge = stage(client, limits=limits)
         deadline = Deadline(budget_s, clock=clock)
-        (found,) = judge.refine([Asked(QUERY, RANKING, deadline, many)])
+        found = judge.refine(Asked(QUERY, RANKING, deadline, many))
         assert (len(found.contradictions), found.complete) == (left, complete)
         assert deadline.spent_s == pytest.approx(1.5 * len(client.asked))
 
@@ -305,16 +304,6 @@ def test_calls_of_a_query_are_made_at_once() -> None:
     judge = stage(Client(meet), limits=JudgeLimits(timeout_s=30, budget_s=30, at_once=2))
     refine(judge)
     assert judge.counts.confirmed == 2
-
-
-def test_the_order_of_the_chunk_is_kept() -> None:
-    """One detection a query; a late one does not hold back the others."""
-    judge = stage(always(verdict("compatible")))
-    clock = ManualClock()
-    asked = [Asked(QUERY, RANKING, Deadline(budget_s, clock=clock), FOUND) for budget_s in (60.0, 0.0, 60.0)]
-    found = judge.refine(asked)
-    assert [len(item.contradictions) for item in found] == [1, 3, 1]
-    assert judge.refine([]) == []
 
 
 def test_the_version_names_the_model() -> None:

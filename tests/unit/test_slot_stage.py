@@ -9,10 +9,11 @@ import pytest
 from core.adapters.doubles import TickingClock
 from core.adapters.manual_clock import ManualClock
 from core.clock import Deadline
-from core.contradictions.slot_stage import STAGE, SlotStage, about_subject
+from core.contradictions.slot_stage import STAGE, SlotStage
 from core.contradictions.slots.question import is_question, name_in, read_question
 from core.contradictions.slots.spans import read_spans
 from core.contradictions.stage import Asked
+from core.contradictions.subject import about_subject
 from core.model import (
     Agreement,
     Claim,
@@ -45,8 +46,7 @@ def refine(
 ) -> Detection:
     """What the stage makes of a detection, with all the time in the world."""
     deadline = Deadline(10.0, clock=ManualClock())
-    (found,) = SlotStage(min_score=min_score).refine([Asked(query, ranking(*texts), deadline, known or Detection())])
-    return found
+    return SlotStage(min_score=min_score).refine(Asked(query, ranking(*texts), deadline, known or Detection()))
 
 
 def test_different_answers_contradict_with_their_places() -> None:
@@ -157,7 +157,7 @@ def test_without_time_nothing_is_begun() -> None:
     """The detection comes back incomplete, with what was known."""
     known = Detection(agreements=(Agreement("p0", "p1", "1871"),))
     clock = ManualClock()
-    (found,) = SlotStage().refine([Asked(MILL, ranking(*TEXTS), Deadline(0.04, clock=clock), known)])
+    found = SlotStage().refine(Asked(MILL, ranking(*TEXTS), Deadline(0.04, clock=clock), known))
     assert found == replace(known, complete=False)
 
 
@@ -165,20 +165,9 @@ def test_reading_stops_when_time_is_up() -> None:
     """The clock is looked at before each passage: a ranking of slow passages is given up in the middle."""
     read_spans.cache_clear()
     clock = TickingClock(0.1)
-    (found,) = SlotStage().refine([Asked(MILL, ranking(*TEXTS), Deadline(0.4, clock=clock), Detection())])
+    found = SlotStage().refine(Asked(MILL, ranking(*TEXTS), Deadline(0.4, clock=clock), Detection()))
     assert found == Detection(complete=False)
     assert read_spans.cache_info().currsize < len(TEXTS)
-
-
-def test_the_order_of_the_chunk_and_each_querys_time_are_kept() -> None:
-    """One detection a query, in order; a late one does not hold back the others."""
-    clock = ManualClock()
-    deadlines = [Deadline(budget_s, clock=clock) for budget_s in (10.0, 0.0, 10.0)]
-    known = Detection()
-    found = SlotStage().refine([Asked(MILL, ranking(*TEXTS), deadline, known) for deadline in deadlines])
-    assert [bool(item.standings) for item in found] == [True, False, True]
-    assert found[0] == found[2]
-    assert [item.complete for item in found] == [True, False, True]
 
 
 def test_the_version_names_the_weights() -> None:
