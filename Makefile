@@ -17,8 +17,10 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/redo demo
 
+# A file's tests share their fixtures, so they stay on one worker. The files are taken in their order, which begins with
+# the longest; xdist's own order, by the number of tests, leaves tests/integration/test_docs.py to the end.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # A whole rollout on a real Prefect server with a worker: to 100 %, back from a fault, and an emergency. Some minutes.
 story: $(READY)

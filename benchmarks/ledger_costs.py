@@ -175,11 +175,12 @@ class _Kept(NamedTuple):
 def _kept(folder: Path, demo: _Demo, level: Any, size: int) -> _Kept:  # noqa: ANN401 - its module is imported late
     from core.clock import SystemClock  # noqa: PLC0415
     from ledger.delivery import Delivery  # noqa: PLC0415
-    from ledger.encode import TracePolicy, encode_traces, object_key, trace_ids, trace_rows  # noqa: PLC0415
+    from ledger.described import described_chunk  # noqa: PLC0415
+    from ledger.encode import TracePolicy, encode_traces, identities, object_key, trace_rows  # noqa: PLC0415
     from ledger.objects import open_store  # noqa: PLC0415
     from ledger.spool import Spool  # noqa: PLC0415
 
-    policy, place, now = TracePolicy(level=level), folder / f"{level}-{size}", datetime.now(UTC)
+    place, now = folder / f"{level}-{size}", datetime.now(UTC)
     store = open_store(str(place / "ledger"))
     spool = Spool(place / "spool", max_bytes=10**10, clock=SystemClock())
     results = [result for chunk in demo.chunks for result in chunk]
@@ -187,11 +188,15 @@ def _kept(folder: Path, demo: _Demo, level: Any, size: int) -> _Kept:  # noqa: A
     walls, processors, payloads = [], [], list[bytes]()
     for _ in range(_ROUNDS):
         spool.remove(spool.waiting())
+        policy = TracePolicy(level=level)  # which has seen no text yet, as in a run that has just begun
         payloads, wall, processor = [], time.perf_counter(), time.process_time()
         for number, chunk in enumerate(chunks):
-            key = object_key("demo", number, trace_ids(chunk, run=demo.run), demo.run.started_at.date())
-            payloads.append(encode_traces(chunk, run=demo.run, recorded_at=now, policy=policy))
-            spool.add(payloads[-1], ledger=store.uri, key=key)
+            ids = identities(chunk, run=demo.run)
+            key = object_key("demo", number, [found.trace_id for found in ids], demo.run.started_at.date())
+            payload = encode_traces(chunk, run=demo.run, recorded_at=now, policy=policy, ids=ids)
+            described = described_chunk(payload, key=key, rows=len(chunk), run=demo.run, recorded_at=now)
+            spool.add(payload, ledger=store.uri, key=key, described=described)
+            payloads.append(payload)
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
     begun = time.perf_counter()

@@ -46,7 +46,7 @@ def generated(templates: Path, rows: int) -> Iterator[tuple[str, bytes, Any]]:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    from ledger.encode import WRITE_OPTIONS, object_key  # noqa: PLC0415
+    from ledger.encode import CHUNK_OPTIONS, object_key  # noqa: PLC0415
     from ledger.schema import FILE_SCHEMA  # noqa: PLC0415
 
     known = [pq.read_table(path, schema=FILE_SCHEMA) for path in sorted(templates.glob("*.parquet"))]
@@ -75,7 +75,7 @@ def generated(templates: Path, rows: int) -> Iterator[tuple[str, bytes, Any]]:
                 column, FILE_SCHEMA.field(column), pa.array(values, FILE_SCHEMA.field(column).type)
             )
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, **WRITE_OPTIONS)
+        pq.write_table(table, sink, **CHUNK_OPTIONS)
         yield object_key(f"generated-{day}", chunk, anew["trace_id"], day), bytes(sink.getvalue()), table
 
 

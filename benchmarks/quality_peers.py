@@ -19,8 +19,8 @@ Order = Callable[[Sequence[str], dict[str, Any], list[list[float]]], list[int]]
 
 def haystack() -> Order:
     """Best first and last, the worst in the middle. It takes the documents as sorted."""
-    from haystack import Document  # type: ignore[import-not-found]  # noqa: PLC0415
-    from haystack.components.rankers import LostInTheMiddleRanker  # type: ignore[import-not-found]  # noqa: PLC0415
+    from haystack import Document  # noqa: PLC0415
+    from haystack.components.rankers import LostInTheMiddleRanker  # noqa: PLC0415
 
     ranker = LostInTheMiddleRanker()
 
@@ -37,8 +37,8 @@ def haystack() -> Order:
 
 def llama_index() -> Order:
     """Sorted by score, then the best at both ends."""
-    from llama_index.core.postprocessor import LongContextReorder  # type: ignore[import-not-found]  # noqa: PLC0415
-    from llama_index.core.schema import NodeWithScore, TextNode  # type: ignore[import-not-found]  # noqa: PLC0415
+    from llama_index.core.postprocessor import LongContextReorder  # noqa: PLC0415
+    from llama_index.core.schema import NodeWithScore, TextNode  # noqa: PLC0415
 
     reorder = LongContextReorder()
 
@@ -55,10 +55,8 @@ def llama_index() -> Order:
 
 def langchain() -> Order:
     """The best at both ends. It takes the documents as sorted."""
-    from langchain_community.document_transformers import (  # type: ignore[import-not-found]  # noqa: PLC0415
-        LongContextReorder,
-    )
-    from langchain_core.documents import Document  # type: ignore[import-not-found]  # noqa: PLC0415
+    from langchain_community.document_transformers import LongContextReorder  # noqa: PLC0415
+    from langchain_core.documents import Document  # noqa: PLC0415
 
     reorder = LongContextReorder()
 
@@ -73,9 +71,7 @@ def langchain() -> Order:
 def mmr() -> Order:
     """Maximal marginal relevance of all documents, with LangChain's default of 0.5."""
     import numpy as np  # noqa: PLC0415
-    from langchain_core.vectorstores.utils import (  # type: ignore[import-not-found]  # noqa: PLC0415
-        maximal_marginal_relevance,
-    )
+    from langchain_core.vectorstores.utils import maximal_marginal_relevance  # noqa: PLC0415
 
     def order(texts: Sequence[str], query: dict[str, Any], vectors: list[list[float]]) -> list[int]:
         return [int(place) for place in maximal_marginal_relevance(np.array(query["vector"]), vectors, k=len(texts))]

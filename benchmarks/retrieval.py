@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
+from benchmarks.quality_parts.metrics import mean_estimate, ndcg, recall, reciprocal_rank
 from core.adapters.bm25 import Bm25Retriever, ensure_index
 from core.adapters.embedder import OnnxEmbedder
 from core.adapters.hybrid import HybridRetriever
@@ -111,37 +112,21 @@ def _cited(archive: Path) -> Judged:
 # --- measures ------------------------------------------------------------------------------------------------------
 
 
-def ndcg_at_10(found: Sequence[str], relevant: frozenset[str]) -> float:
-    """Discounted gain of the first ten, by that of the best order (Järvelin, Kekäläinen 2002); grades are 0 and 1."""
-    gains = [1 / np.log2(place + 1) for place in range(1, 11)]
-    gained = sum(gain for gain, passage in zip(gains, found[:10], strict=False) if passage in relevant)
-    return float(gained / sum(gains[: len(relevant)]))
+FIGURES = ("nDCG@10", "R@100", "RR@10")
+"""Names of the figures of `figures_of`, as `ir_measures` spells them."""
 
 
-def recall_at_100(found: Sequence[str], relevant: frozenset[str]) -> float:
-    """Share of the relevant passages that are among the first hundred."""
-    return len(relevant.intersection(found[:100])) / len(relevant)
-
-
-def reciprocal_rank_at_10(found: Sequence[str], relevant: frozenset[str]) -> float:
-    """One by the place of the first relevant passage; 0 where none is among the first ten."""
-    return next((1 / place for place, passage in enumerate(found[:10], start=1) if passage in relevant), 0.0)
-
-
-MEASURES = {"nDCG@10": ndcg_at_10, "R@100": recall_at_100, "RR@10": reciprocal_rank_at_10}
-
-
-def interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % of the means of resampled queries."""
-    picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def figures_of(found: Sequence[str], relevant: frozenset[str]) -> dict[str, float]:
+    """The figures named in `FIGURES` of the passages found for one query."""
+    hits = [passage in relevant for passage in found]
+    values = (ndcg(hits, len(relevant), k=10), recall(hits, len(relevant), k=100), reciprocal_rank(hits, k=10))
+    return dict(zip(FIGURES, values, strict=True))
 
 
 def check(found: Ranked, relevant: Judged) -> str:
     """Compare our measures with those of ir_measures, query by query."""
     try:
-        import ir_measures  # type: ignore[import-not-found]  # noqa: PLC0415 - not one of our dependencies
+        import ir_measures  # noqa: PLC0415 - a check, and no dependency of what is measured
     except ImportError:
         return "ir_measures is not installed: the measures are not checked against it"
     judged = [ir_measures.Qrel(query, passage, 1) for query, passages in relevant.items() for passage in passages]
@@ -150,14 +135,14 @@ def check(found: Ranked, relevant: Judged) -> str:
         for query, passages in found.items()
         for place, passage in enumerate(passages)
     ]
-    names = {name: ir_measures.parse_measure(name) for name in MEASURES}
+    names = {name: ir_measures.parse_measure(name) for name in FIGURES}
     theirs = {
         (str(item.measure), item.query_id): item.value for item in ir_measures.iter_calc(names.values(), judged, run)
     }
     worst = max(
-        abs(measure(found[query], relevant[query]) - theirs.get((str(names[name]), query), 0.0))
-        for name, measure in MEASURES.items()
-        for query in found
+        abs(value - theirs.get((str(names[name]), query), 0.0))
+        for query, passages in found.items()
+        for name, value in figures_of(passages, relevant[query]).items()
     )
     if worst > 1e-9:  # noqa: PLR2004 - sums in another order
         raise SystemExit(f"our measures differ from those of ir_measures by up to {worst}")
@@ -197,17 +182,15 @@ def table(rows: Sequence[Row], relevant: Judged) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        values = {
-            name: np.array([measure(found, relevant[query]) for query, found in row.found.items()])
-            for name, measure in MEASURES.items()
-        }
-        ndcg, recall = (
-            f"{values[name].mean():.4f} ({low:.3f} to {high:.3f})"
-            for name in ("nDCG@10", "R@100")
-            for low, high in [interval(values[name])]
+        each = [figures_of(found, relevant[query]) for query, found in row.found.items()]
+        figures = {name: mean_estimate([figures[name] for figures in each], resamples=_RESAMPLES) for name in FIGURES}
+        ndcg_10, recall_100 = (
+            f"{one.value:.4f} ({one.low:.3f} to {one.high:.3f})" for one in (figures["nDCG@10"], figures["R@100"])
         )
         times = " / ".join(f"{value:.1f}" for value in np.percentile(row.milliseconds, [50, 95, 99]))
-        lines.append(f"| {row.name} | {ndcg} | {recall} | {values['RR@10'].mean():.4f} | {times} | {row.incomplete} |")
+        lines.append(
+            f"| {row.name} | {ndcg_10} | {recall_100} | {figures['RR@10'].value:.4f} | {times} | {row.incomplete} |"
+        )
     return "\n".join(lines)
 
 

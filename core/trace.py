@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from core.digest import content_digest, text_digest
 from core.model import Decision, FallbackDecision, Passage, Query, Ranking, Reason, Selection
@@ -92,9 +93,20 @@ def input_digest(query: Query) -> str:
     return content_digest([query.query_id, query.text, query.session_id, query.user_id, candidates])
 
 
-def trace_id(batch_id: str, query: Query, *, config_digest: str) -> str:
-    """Identity of a trace: the same batch, query, input and configuration give the same 32 hexadecimal digits.
+class Identity(NamedTuple):
+    """What a trace is known by.
 
-    A task that is run again therefore writes the same ids, and a reader can drop doubles.
+    Attributes:
+        trace_id: 32 hexadecimal digits: the same batch, query, input and configuration give the same ones. A task that
+            is run again therefore writes the same ids, and a reader can drop doubles.
+        input_digest: digest of the input, see `input_digest`.
     """
-    return content_digest([batch_id, query.query_id, input_digest(query), config_digest])[:32]
+
+    trace_id: str
+    input_digest: str
+
+
+def identify(batch_id: str, query: Query, *, config_digest: str) -> Identity:
+    """Identity of the trace of a query."""
+    digest = input_digest(query)
+    return Identity(content_digest([batch_id, query.query_id, digest, config_digest])[:32], digest)

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from core.digest import bytes_digest
 from core.errors import StoreError
 from ledger.catalog import object_name
-from ledger.encode import WRITE_OPTIONS, object_key
+from ledger.encode import CHUNK_OPTIONS, RunIdentity, object_key
 from ledger.manifest import StoredObject
+from ledger.schema import SCHEMA_VERSION
 
 _COLUMNS = ("trace_id", "batch_id", "recorded_at", "schema_version")
 
@@ -66,6 +67,33 @@ def describe(payload: bytes, *, key: str) -> Described:
     )
 
 
+def described_chunk(payload: bytes, *, key: str, rows: int, run: RunIdentity, recorded_at: datetime) -> StoredObject:
+    """What `describe` says of a chunk's file, by whoever has just encoded it: nothing is read again.
+
+    Args:
+        payload: the file's bytes.
+        key: where it will be.
+        rows: how many traces it has.
+        run: what they share.
+        recorded_at: when they were recorded.
+
+    Raises:
+        StoreError: it has no row.
+    """
+    if not rows:
+        raise StoreError(f"{key}: a file without rows")
+    return StoredObject(
+        key=key,
+        rows=rows,
+        bytes=len(payload),
+        sha256=bytes_digest(payload),
+        schema_version=SCHEMA_VERSION,
+        batch_ids=(run.batch_id,),
+        first_recorded_at=_moment(recorded_at),
+        last_recorded_at=_moment(recorded_at),
+    )
+
+
 def merged(parts: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
     """Put small files of one batch and one day into one, their rows in the files' order.
 
@@ -87,7 +115,7 @@ def merged(parts: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
         raise StoreError(f"{parts[0][0]} and {len(parts) - 1} more: cannot be merged: {_first_line(error)}") from None
     day, batch_id, number = object_name(parts[0][0])
     sink = pa.BufferOutputStream()
-    pq.write_table(whole, sink, **WRITE_OPTIONS)
+    pq.write_table(whole, sink, **CHUNK_OPTIONS)
     return object_key(batch_id, int(number), ids, date.fromisoformat(day)), bytes(sink.getvalue())
 
 

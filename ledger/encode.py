@@ -2,17 +2,16 @@
 
 The same traces of the same run give the same bytes and the same key, so a task that is run again writes nothing twice.
 Each trace becomes a row (`ledger.rows`), with its secrets masked and no longer than it may be, and the rows become
-columns, nested ones as flat child columns with offsets: no element is ever a dict.
+columns (`ledger.row_columns`), nested ones as flat child columns with offsets: no element is ever a dict.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from itertools import accumulate, chain
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,27 +20,35 @@ import pyarrow.parquet as pq
 from core.digest import canonical_json, content_digest, text_digest
 from core.errors import BatchError
 from core.model import Selection
-from core.trace import Arm, QueryResult, input_digest, trace_id
+from core.trace import Arm, Identity, QueryResult, identify
 from ledger.level import Level
 from ledger.policy import TracePolicy
+from ledger.row_columns import columns_of
 from ledger.rows import (
-    SIZES,
-    TABLES,
     Evaluation,
     Row,
     Shared,
-    Table,
     Texts,
     conflicts_table,
     documents_table,
     evaluations_table,
-    length_of,
     stages_table,
 )
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
 from ledger.truncation import shorten
 
-__all__ = ["Evaluation", "RunIdentity", "TracePolicy", "encode_traces", "keyed_hash", "object_key", "trace_ids"]
+__all__ = [
+    "CHUNK_OPTIONS",
+    "WRITE_OPTIONS",
+    "Evaluation",
+    "RunIdentity",
+    "TracePolicy",
+    "encode_traces",
+    "identities",
+    "keyed_hash",
+    "object_key",
+    "trace_ids",
+]
 
 _BATCH_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -50,6 +57,8 @@ _BATCH_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DICTIONARY_BYTES = 32 * 1024 * 1024
 _NO_DICTIONARY: Final = frozenset({"trace_id", "query_id", "input_digest", "query_text", "query_sha256", "error"})
 _ZSTD_LEVEL = 3
+_CHUNK_ZSTD_LEVEL = 1
+_LOOKED_UP: Final = ("trace_id", "query_id", "batch_id", "recorded_at")  # what somebody looks for in single chunks
 
 _EMPTY: Final[Mapping[str, Sequence[Evaluation]]] = {}
 
@@ -96,9 +105,14 @@ def keyed_hash(value: str, *, key: bytes) -> str:
     return hmac.digest(key, value.encode(), "sha256").hex()
 
 
+def identities(results: Sequence[QueryResult], *, run: RunIdentity) -> tuple[Identity, ...]:
+    """Identities of the traces, in the order of the results."""
+    return tuple(identify(run.batch_id, result.query, config_digest=run.config_digest) for result in results)
+
+
 def trace_ids(results: Sequence[QueryResult], *, run: RunIdentity) -> tuple[str, ...]:
     """Ids of the traces, in the order of the results."""
-    return tuple(trace_id(run.batch_id, result.query, config_digest=run.config_digest) for result in results)
+    return tuple(identity.trace_id for identity in identities(results, run=run))
 
 
 def object_key(batch_id: str, chunk_index: int, trace_ids: Sequence[str], dt: date) -> str:
@@ -128,6 +142,7 @@ def encode_traces(
     recorded_at: datetime,
     policy: TracePolicy | None = None,
     evaluations: Mapping[str, Sequence[Evaluation]] | None = None,
+    ids: Sequence[Identity] | None = None,
 ) -> bytes:
     """Build a Parquet file in memory, with one row a result.
 
@@ -139,6 +154,7 @@ def encode_traces(
         recorded_at: when the rows are written.
         policy: what of a trace is kept; without one all of it, with what `TracePolicy()` masks and how long it may be.
         evaluations: scores of the answers, by query id.
+        ids: what `identities` says of the results, where the caller knows it already.
 
     Returns:
         The file's bytes; the same arguments give the same bytes.
@@ -146,10 +162,11 @@ def encode_traces(
     Raises:
         ValueError: the policy's level is off: nothing is to be encoded then.
     """
-    rows = trace_rows(results, run=run, recorded_at=recorded_at, policy=policy, evaluations=evaluations)
-    arrays = _arrays(rows)
+    policy = policy or TracePolicy()
+    shared = _shared(run, recorded_at, policy)
+    rows = _rows(results, ids or identities(results, run=run), run, shared, policy, evaluations or _EMPTY)
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=FILE_SCHEMA), sink, **WRITE_OPTIONS)
+    pq.write_table(pa.Table.from_arrays(columns_of(rows, shared), schema=FILE_SCHEMA), sink, **CHUNK_OPTIONS)
     return bytes(sink.getvalue())
 
 
@@ -163,21 +180,26 @@ def trace_rows(
 ) -> list[Row]:
     """The rows that `encode_traces` writes, masked and shortened; arguments and errors as there."""
     policy = policy or TracePolicy()
+    shared = _shared(run, recorded_at, policy)
+    return list(_rows(results, identities(results, run=run), run, shared, policy, evaluations or _EMPTY))
+
+
+def _rows(
+    results: Sequence[QueryResult],
+    ids: Sequence[Identity],
+    run: RunIdentity,
+    shared: Shared,
+    policy: TracePolicy,
+    evaluations: Mapping[str, Sequence[Evaluation]],
+) -> Iterator[Row]:
+    for result, identity in zip(results, ids, strict=True):
+        row = _row(result, identity, shared, run.hash_key, policy, evaluations.get(result.query.query_id))
+        yield shorten(row, policy.max_trace_bytes)
+
+
+def _shared(run: RunIdentity, recorded_at: datetime, policy: TracePolicy) -> Shared:
     if policy.level is Level.OFF:
         raise ValueError("level off: there is nothing to encode")
-    texts = policy.texts
-    shared = Shared(_shared_columns(run, recorded_at, texts))
-    scores = evaluations or _EMPTY
-    return [
-        shorten(
-            _row(result, identity, shared, run.hash_key, policy, texts, scores.get(result.query.query_id)),
-            policy.max_trace_bytes,
-        )
-        for result, identity in zip(results, trace_ids(results, run=run), strict=True)
-    ]
-
-
-def _shared_columns(run: RunIdentity, recorded_at: datetime, texts: Texts) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "batch_id": run.batch_id,
@@ -195,8 +217,8 @@ def _shared_columns(run: RunIdentity, recorded_at: datetime, texts: Texts) -> di
         "breaker_state": run.breaker_state,
     }
     if run.pipeline is not None:
-        columns["extra_json"] = canonical_json({"pipeline": _masked_value(dict(run.pipeline), texts)}).decode()
-    return columns
+        columns["extra_json"] = canonical_json({"pipeline": _masked_value(dict(run.pipeline), policy.texts)}).decode()
+    return Shared(columns)
 
 
 def _masked_value(value: object, texts: Texts) -> object:
@@ -211,16 +233,15 @@ def _masked_value(value: object, texts: Texts) -> object:
 
 def _row(
     result: QueryResult,
-    identity: str,
+    identity: Identity,
     shared: Shared,
     hash_key: bytes,
     policy: TracePolicy,
-    texts: Texts,
     evaluations: Sequence[Evaluation] | None,
 ) -> Row:
-    trace, query = result.trace, result.trace.query
+    trace, query, texts = result.trace, result.trace.query, policy.texts
     arm, selection = _described_selection(result)
-    level = policy.level_of(trace, selection, identity)
+    level = policy.level_of(trace, selection, identity.trace_id)
     counts: dict[str, int] = {}
     tables = {
         "documents": documents_table(trace, selection, texts=texts if level is Level.FULL else None, counts=counts),
@@ -230,9 +251,9 @@ def _row(
     if evaluations:
         tables["evaluations"] = evaluations_table(evaluations, texts=texts, counts=counts)
     columns = {
-        "trace_id": identity,
+        "trace_id": identity.trace_id,
         "query_id": query.query_id,
-        "input_digest": input_digest(query),
+        "input_digest": identity.input_digest,
         "latency_ms": float(trace.latency_ms),
         "budget_ms": float(trace.budget_ms),
         "deadline_hit": trace.deadline_hit,
@@ -262,79 +283,7 @@ def _described_selection(result: QueryResult) -> tuple[Arm, Selection]:
     return Arm.LEGACY, result.selection if trace.legacy is None else trace.legacy
 
 
-# --- rows as columns -----------------------------------------------------------------------------------------------
-
-
-def _arrays(rows: Sequence[Row]) -> list[pa.Array]:
-    uniform = bool(rows) and all(row.shared is rows[0].shared for row in rows)
-    shared = rows[0].shared.columns if uniform else {}
-    own = [row.columns if uniform else {**row.shared.columns, **row.columns} for row in rows]
-    present = set[str]().union(*own)
-
-    def array(name: str, kind: pa.DataType) -> pa.Array:
-        if name in TABLES:
-            return _table_array([row.tables.get(name) for row in rows], kind)
-        if name in SIZES:
-            return pa.array([row.get(name) for row in rows], type=kind)
-        if name in shared:
-            return _repeated(shared[name], len(rows), kind)
-        if name not in present:
-            return pa.nulls(len(rows), kind)
-        values = [columns.get(name) for columns in own]
-        return pa.array(map(_entries, values) if pa.types.is_map(kind) else values, type=kind)
-
-    return [array(column.name, column.type) for column in FILE_SCHEMA]
-
-
-def _repeated(value: object, length: int, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_map(kind):
-        return pa.array([value] * length, type=kind)
-    return pa.array([_entries(value)], type=kind).take(pa.array([0] * length, type=pa.int32()))
-
-
-def _entries(value: object) -> object:
-    """A map as Arrow takes it."""
-    return list(value.items()) if isinstance(value, Mapping) else value
-
-
-def _table_array(tables: Sequence[Table | None], kind: pa.ListType) -> pa.Array:
-    lengths = [0 if table is None else length_of(table) for table in tables]
-    ends = list(accumulate(lengths, initial=0))
-    # A null offset makes a null list; the end of the last one is no offset of a list.
-    offsets = [None if table is None else start for table, start in zip(tables, ends, strict=False)] + ends[-1:]
-    filled = [table for table in tables if table]
-    fields = list(kind.value_type)
-    spread: dict[tuple[bool, ...], pa.Array] = {}
-    children = [_child_array(filled, child, ends[-1], spread) for child in fields]
-    structs = pa.StructArray.from_arrays(children, fields=fields)
-    return pa.ListArray.from_arrays(pa.array(offsets, type=pa.int32()), structs, type=kind)
-
-
-def _child_array(
-    tables: Sequence[Table], child: pa.Field, length: int, spread: dict[tuple[bool, ...], pa.Array]
-) -> pa.Array:
-    """One field of all elements. `spread` keeps how the values lie among the nulls, where some rows do not have it."""
-    name = child.name
-    having = tuple([name in table for table in tables])
-    if not any(having):
-        return pa.nulls(length, child.type)
-    values = pa.array(list(chain.from_iterable([table[name] for table in tables if name in table])), type=child.type)
-    if all(having):
-        return values
-    if having not in spread:
-        spread[having] = _places(tables, having)
-    return values.take(spread[having])
-
-
-def _places(tables: Sequence[Table], having: Sequence[bool]) -> pa.Array:
-    """For each element the place of its value among those of the rows that have one, null in the other rows."""
-    places: list[int | None] = []
-    at = 0
-    for table, has in zip(tables, having, strict=True):
-        length = length_of(table)
-        places.extend(range(at, at + length) if has else [None] * length)
-        at += length if has else 0
-    return pa.array(places, type=pa.int32())
+# --- how files are written ----------------------------------------------------------------------------------------
 
 
 def _dictionary_columns() -> list[str]:
@@ -365,4 +314,11 @@ WRITE_OPTIONS: Final[Mapping[str, Any]] = {
     "write_statistics": [column.name for column in FILE_SCHEMA if not pa.types.is_nested(column.type)],
     "store_schema": False,
 }
-"""How the files of the ledger are written, for those that write rows anew as well."""
+"""How the files are written that stay: by those who write the rows of many chunks anew."""
+
+CHUNK_OPTIONS: Final[Mapping[str, Any]] = {
+    **WRITE_OPTIONS,
+    "compression_level": _CHUNK_ZSTD_LEVEL,
+    "write_statistics": list(_LOOKED_UP),
+}
+"""How a chunk's file is written, which a run waits for and a compaction replaces: in less time, at about the size."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -20,7 +19,7 @@ from core.trace import Trace
 from ledger.redaction import Redaction
 from ledger.schema import TRACE_SCHEMA, is_table
 
-Table = dict[str, list[Any]]
+Table = dict[str, Sequence[Any]]
 _Value = TypeVar("_Value")
 
 TABLES: Final[Mapping[str, pa.DataType]] = {field.name: field.type for field in TRACE_SCHEMA if is_table(field.type)}
@@ -65,6 +64,8 @@ class _NoEvidence:
 
 
 _LEFT_OUT: Final = _NoEvidence()
+_NOWHERE: Final = (None, False, None, None, None)
+"""Rank, whether selected, reason, because of what, tokens: of a passage that the selection does not tell of."""
 
 
 class Shared:
@@ -176,21 +177,28 @@ def length_of(table: Table) -> int:
     return len(next(iter(table.values()), ()))
 
 
+def _transposed(elements: Sequence[tuple[Any, ...]], width: int) -> Sequence[tuple[Any, ...]]:
+    """Elements of so many fields as one tuple a field."""
+    return list(zip(*elements, strict=True)) if elements else [()] * width
+
+
 def documents_table(trace: Trace, selection: Selection, *, texts: Texts | None, counts: dict[str, int]) -> Table:
     """Every passage of the ranking, in its order; without `texts` at level min."""
     items, evidence, excluded = trace.ranking.items, selection.evidence, selection.exclusions
     ids = [item.passage.passage_id for item in items]
-    chosen = [item.passage.passage_id for item in evidence]
-    ranks = list(map(dict(zip(chosen, count(1), strict=False)).get, ids))
+    places = {item.passage_id: (None, False, str(item.reason), item.because_of, None) for item in excluded} | {
+        item.passage.passage_id: (rank, True, None, None, item.tokens) for rank, item in enumerate(evidence, start=1)
+    }
+    ranks, selected, reasons, because_of, tokens = _transposed([places.get(name, _NOWHERE) for name in ids], 5)
     table: Table = {
         "id": ids,
         "score": [float(item.score) for item in items],
         "rank_in": list(range(1, len(ids) + 1)),
         "rank_out": ranks,
-        "selected": [rank is not None for rank in ranks],
-        "exclusion_reason": list(map({item.passage_id: str(item.reason) for item in excluded}.get, ids)),
-        "excluded_because_of": list(map({item.passage_id: item.because_of for item in excluded}.get, ids)),
-        "tokens": list(map({name: item.tokens for name, item in zip(chosen, evidence, strict=True)}.get, ids)),
+        "selected": selected,
+        "exclusion_reason": reasons,
+        "excluded_because_of": because_of,
+        "tokens": tokens,
     }
     if texts is None:
         return table
@@ -277,14 +285,18 @@ def _quoted(claim: Claim, text: str | None, texts: Texts, masked: Callable[[str]
 
 def stages_table(trace: Trace) -> Table:
     """The stages in their order."""
-    stages = trace.stages
+    told = [
+        (stage.name, str(stage.arm), float(stage.latency_ms), stage.items_in, stage.items_out, stage.complete)
+        for stage in trace.stages
+    ]
+    names, arms, latencies, items_in, items_out, complete = _transposed(told, 6)
     return {
-        "name": [stage.name for stage in stages],
-        "arm": [str(stage.arm) for stage in stages],
-        "latency_ms": [float(stage.latency_ms) for stage in stages],
-        "items_in": [stage.items_in for stage in stages],
-        "items_out": [stage.items_out for stage in stages],
-        "complete": [stage.complete for stage in stages],
+        "name": names,
+        "arm": arms,
+        "latency_ms": latencies,
+        "items_in": items_in,
+        "items_out": items_out,
+        "complete": complete,
     }
 
 
@@ -323,12 +335,11 @@ def _table_bytes(name: str, table: Table) -> int:
     length = length_of(table)
     if not length:
         return 2
-    nullable = _NULLABLE[name]
-    # [[...],[...]] as it is dumped, less its brackets and commas and its nulls: that leaves the values.
+    # [[...],[...]] as it is dumped, less its brackets and commas: that leaves the values.
     size = len(orjson.dumps(list(table.values()), option=_JSON)) - 1 - len(table) * (length + 2)
-    for field, values in table.items():
-        nulls = values.count(None) if field in nullable else 0
-        size += (length - nulls) * (len(field) + 4) - 4 * nulls
+    size += length * (sum(map(len, table)) + 4 * len(table))  # "name":value,
+    for field in _NULLABLE[name].intersection(table):
+        size -= table[field].count(None) * (len(field) + 8)  # neither the name nor the null
     return size + 2 * length + 1
 
 

@@ -180,7 +180,14 @@ class Spool:
     # --- adding
 
     def add(
-        self, payload: bytes, *, ledger: str, key: str, receipt: str | None = None, mergeable: bool = False
+        self,
+        payload: bytes,
+        *,
+        ledger: str,
+        key: str,
+        receipt: str | None = None,
+        mergeable: bool = False,
+        described: StoredObject | None = None,
     ) -> Waiting:
         """Keep traces until the ledger has them; when this returns they survive a crash of the machine.
 
@@ -190,14 +197,20 @@ class Spool:
             key: where they go in it.
             receipt: a file below the spool's parent folder that is written once the ledger has them.
             mergeable: whether they may be sent together with others of their batch and day, under another key.
+            described: what the file holds, where the caller knows it; without it the file is read.
 
         Raises:
             SpoolFullError: too much waits already.
-            StoreError: the disk does not take it, or the payload is no file of traces. Nothing was kept.
+            StoreError: the disk does not take it, or the payload is no file of traces, or is not what is described.
+                Nothing was kept.
         """
-        described = describe(payload, key=key)
+        stored = describe(payload, key=key).object if described is None else described
+        if (stored.key, stored.bytes) != (key, len(payload)):
+            raise StoreError(
+                f"{key}: its {len(payload):,} bytes are not the {stored.bytes:,} described of {stored.key}"
+            )
         return self._write(
-            Entry(ledger=ledger, object=described.object, receipt=receipt, parts=(), payload=payload),
+            Entry(ledger=ledger, object=stored, receipt=receipt, parts=(), payload=payload),
             Kind.PART if mergeable else Kind.ENTRY,
             limited=True,
         )

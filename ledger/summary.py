@@ -32,7 +32,7 @@ with counted as materialized (
         count(*) filter (level = 'min') as min_traces,
         count(*) filter (deadline_hit) as deadline_hits, count(error) as errors,
         count(*) filter (len(truncated_fields) > 0) as truncated,
-        sum(list_sum(map_values(redactions))) filter (redactions is not null) as redactions
+        sum(case when redactions is not null then list_sum(map_values(redactions)) end) as redactions
     from traces group by all
 ), timed as (
     select decision, code_version, config, percentiles(latency_ms) as ms

@@ -187,7 +187,7 @@ def _drop_elements(row: Row, over: int, *, name: str, keep_selected: bool = Fals
     table = row.tables.get(name, {})
     places = list(range(length_of(table)))
     if name == "documents":
-        ranks: list[int | None] = table.get("rank_out", [])
+        ranks: Sequence[int | None] = table.get("rank_out", ())
         places = [place for place in places if (ranks[place] is None) == keep_selected]
         if not keep_selected:
             places.sort(key=lambda place: ranks[place] or 0)

@@ -18,7 +18,7 @@ from core.model import Query
 from core.output import conflict_record, output_record
 from core.pipeline import Pipeline
 from core.records import parse_query
-from core.trace import QueryResult, trace_id
+from core.trace import Identity, QueryResult, identify
 from ledger.encode import keyed_hash
 from tasks.run_folder import RunFolder, read_json, read_rows, write_json, write_rows
 from tasks.run_spec import RunSpec
@@ -48,12 +48,13 @@ def work_on_chunk(
     results = _run_guarded(pipeline, queries, spec)
 
     key = _hash_key(settings)
+    ids = [identify(spec.batch_id, result.query, config_digest=spec.config_digest) for result in results]
     write_rows(chunk.output, map(output_record, results))
     write_rows(chunk.conflicts, (record for result in results if (record := conflict_record(result)) is not None))
-    write_rows(chunk.decisions, (_decision_row(result, spec, key) for result in results))
+    write_rows(chunk.decisions, (_decision_row(*found, key) for found in zip(results, ids, strict=True)))
     report = _report(number, results)
     if keeper is not None:
-        report |= keeper.keep(results, folder, number, breaker=breaker.value, now=clock.utc_now())
+        report |= keeper.keep(results, ids, folder, number, breaker=breaker.value, now=clock.utc_now())
     write_json(chunk.done, report)
     recorder = metrics_recorder()
     recorder.add(add_results(results))
@@ -88,12 +89,12 @@ def _run_guarded(pipeline: Pipeline, queries: Sequence[Query], spec: RunSpec) ->
     return results
 
 
-def _decision_row(result: QueryResult, spec: RunSpec, key: bytes | None) -> dict[str, object]:
+def _decision_row(result: QueryResult, identity: Identity, key: bytes | None) -> dict[str, object]:
     """What the summary, the evaluation and the gates need of one query."""
     trace, bucketed_by = result.trace, bucket_key(result.query)
     return {
         "query_id": result.query.query_id,
-        "trace_id": trace_id(spec.batch_id, result.query, config_digest=spec.config_digest),
+        "trace_id": identity.trace_id,
         "decision": result.decision.value,
         "reason": result.reason.value,
         "guard_decision": trace.guard.decision.value,

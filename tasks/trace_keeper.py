@@ -10,8 +10,9 @@ from typing import Final
 
 from core.errors import StoreError
 from core.metrics import Metrics
-from core.trace import QueryResult
-from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
+from core.trace import Identity, QueryResult
+from ledger.described import described_chunk
+from ledger.encode import RunIdentity, encode_traces, object_key
 from ledger.level import Level
 from ledger.policy import TracePolicy
 from ledger.spool import Spool
@@ -65,7 +66,14 @@ class TraceKeeper:
         return cls(run, str(spec.ledger), trace_policy(settings), trace_spool(settings))
 
     def keep(
-        self, results: Sequence[QueryResult], folder: RunFolder, number: int, *, breaker: str, now: datetime
+        self,
+        results: Sequence[QueryResult],
+        ids: Sequence[Identity],
+        folder: RunFolder,
+        number: int,
+        *,
+        breaker: str,
+        now: datetime,
     ) -> dict[str, object]:
         """Write the traces of a chunk to the spool. Never raises for what goes wrong: no answer may depend on it.
 
@@ -73,6 +81,7 @@ class TraceKeeper:
 
         Args:
             results: the chunk's results.
+            ids: the identities of their traces.
             folder: the run's folder: the receipt goes there.
             number: the chunk's place in the batch.
             breaker: state of the orchestrator's breaker when the chunk was decided.
@@ -82,14 +91,15 @@ class TraceKeeper:
             For the chunk's report: `ledger_key`, the key of its object, and `refused`, why the traces are lost.
         """
         run, stored = replace(self.run, breaker_state=breaker), folder.chunk(number).stored
-        key = object_key(run.batch_id, number, trace_ids(results, run=run), run.started_at.date())
+        key = object_key(run.batch_id, number, [identity.trace_id for identity in ids], run.started_at.date())
         if self.policy.level is Level.OFF:  # it was on when the run began
             return {"ledger_key": key, "refused": "LEDGER_LEVEL is off"}
         try:
             if not stored.exists():
-                payload = encode_traces(results, run=run, recorded_at=now, policy=self.policy)
+                payload = encode_traces(results, run=run, recorded_at=now, policy=self.policy, ids=ids)
+                described = described_chunk(payload, key=key, rows=len(results), run=run, recorded_at=now)
                 receipt = str(stored.relative_to(folder.path.parents[1]))
-                self.spool.add(payload, ledger=self.ledger, key=key, receipt=receipt)
+                self.spool.add(payload, ledger=self.ledger, key=key, receipt=receipt, described=described)
         except Exception as error:  # noqa: BLE001 - a full disk, or a trace that no column can hold
             reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             _LOG.error("the traces of chunk %d of batch %s are lost: %s", number, run.batch_id, reason)

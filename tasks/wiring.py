@@ -162,9 +162,9 @@ def _entailment_model(folder: Path | None) -> EntailmentModel:
 
 def _judge(url: str, model: str, models: Models) -> DetectionStage:
     """The judge, with a breaker that is this process's own: what one process sees of an endpoint is enough for it."""
-    from core.adapters.chat_client import ChatEndpoint  # noqa: PLC0415 - for those who have a judge
     from core.adapters.judge import JudgeLimits, JudgeStage  # noqa: PLC0415
     from core.adapters.memory_state import MemoryStateStore  # noqa: PLC0415
+    from tasks.chat_client import ChatEndpoint  # noqa: PLC0415 - for those who have a judge
 
     breaker = CircuitBreaker(
         "breaker-judge",

@@ -21,6 +21,7 @@ _PREFECT = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 _SERVER_START_S = 120
+_PATIENCE_MS = "60000"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith((*_OURS, "PREFECT_")):
             del os.environ[name]
     os.environ.pop("COLUMNS", None)  # of the terminal, or of xdist; a console would keep it for good
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each command that a test starts would compile all of REDO anew
     os.environ.update(_PREFECT)
     os.environ.update(PREFECT_HOME=str(home / "prefect"), HOME=str(home), USERPROFILE=str(home))
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
@@ -54,6 +56,18 @@ def redo_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         for kept in vars(wiring).values():
             if hasattr(kept, "cache_clear"):
                 kept.cache_clear()
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough time for each query: a busy machine makes none late."""
+    monkeypatch.setenv("ORCHESTRATION_TIME_BUDGET_MS", _PATIENCE_MS)
+
+
+@pytest.fixture
+def only_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """REDO detects by its rules alone, in other processes too: for tests whose subject is not what it finds."""
+    monkeypatch.setenv("REDO_DETECTOR", "rules")
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 
-from tests.tiny_onnx import FLOAT, INT64, network, node, tensor, value
+from tests.tiny_folder import word_tokenizer, write_model_folder
+from tests.tiny_onnx import FLOAT, INPUTS, INT64, network, node, tensor, value
 
 TEMPERATURE = 2.0
 LONGEST = 12
@@ -38,29 +33,9 @@ def write_tiny_model(folder: Path, *, contents: Mapping[str, bytes] | None = Non
         contents: what stands in for `model.onnx` or `tokenizer.json`; the card fits them.
         card_fields: fields of the card that replace the right ones.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {"model.onnx": _network(), "tokenizer.json": _tokenizer(), **(contents or {})}
-    for name, content in written.items():
-        (folder / name).write_bytes(content)
-    card: dict[str, object] = {
-        "version": "tiny-1",
-        "labels": ["e", "n", "c"],
-        "longest": LONGEST,
-        "temperature": TEMPERATURE,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in written.items()},
-    }
-    (folder / "card.json").write_text(json.dumps({**card, **card_fields}), encoding="utf-8")
-    return folder
-
-
-def _tokenizer() -> bytes:
-    made = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106
-    made.pre_tokenizer = Whitespace()
-    places = [("[CLS]", list(WORDS).index("[CLS]")), ("[SEP]", list(WORDS).index("[SEP]"))]
-    template = TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=places)
-    made.post_processor = template
-    made.enable_padding(length=64)  # what is stored in real files: the adapter must switch it off
-    return made.to_str().encode()
+    made = {"model.onnx": _network(), "tokenizer.json": word_tokenizer(WORDS)}
+    card = {"version": "tiny-1", "labels": ["e", "n", "c"], "longest": LONGEST, "temperature": TEMPERATURE}
+    return write_model_folder(folder, {**made, **(contents or {})}, {**card, **card_fields})
 
 
 def _network() -> bytes:
@@ -75,5 +50,4 @@ def _network() -> bytes:
         tensor("sides", np.array([(0.0, 0.0, 0.0), SECOND_SIDE], dtype=np.float32), FLOAT),
         tensor("axis", np.array([1], dtype=np.int64), INT64),
     ]
-    inputs = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("rows", "length"))
-    return network(nodes, tables, inputs, value("logits", FLOAT, ["rows", 3]))
+    return network(nodes, tables, INPUTS, value("logits", FLOAT, ["rows", 3]))

@@ -13,6 +13,8 @@ import numpy as np
 
 FLOAT, INT64 = 1, 7
 """Kinds of tensors."""
+INPUTS = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ("rows", "length"))
+"""The inputs of a network that reads texts, with their shapes."""
 
 
 def network(

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.quality_parts.arms import FULL, Arm, detect
-from benchmarks.quality_parts.metrics import Estimate, Flags, Numbers, Places, auc, estimate, precision_at_recall
+from benchmarks.quality_parts.metrics import Estimate, Measure, Places, auc, estimate, pooled, precision_at_recall
 from benchmarks.quality_parts.ramdocs import Case
 from benchmarks.quality_parts.tables import Cell, Table
 from core.contradictions.entailment_stage import EntailmentModel
@@ -22,7 +22,6 @@ _RAW, _ASKED = "slots, the probability itself", "entailment, every pair asked ab
 PairScores = Mapping[frozenset[str], float]
 """How sure a detector is that two passages, by their ids, conflict. A pair that is not there has 0."""
 Scorer = Callable[[Case], PairScores]
-Measure = Callable[[Numbers, Flags], float]
 
 
 def flagged(detection: Detection) -> PairScores:
@@ -114,23 +113,9 @@ def _cells(cases: Sequence[Case], scorer: Scorer, *, flags: bool) -> tuple[Cell,
         hits.append(float(sum(score > 0 and one for score, one in zip(found, labels[-1], strict=True))))
         said.append(float(sum(score > 0 for score in known.values())))
         there.append(float(labels[-1].sum()))
-    measures: list[Measure] = [auc, *(partial(_at_recall, wanted=recall) for recall in RECALLS)]
-    cells: list[Cell] = [estimate(len(cases), partial(_pooled, scores, labels, measure)) for measure in measures]
+    measures: list[Measure] = [auc, *(partial(precision_at_recall, wanted=recall) for recall in RECALLS)]
+    cells: list[Cell] = [estimate(len(cases), partial(pooled, measure, scores, labels)) for measure in measures]
     return (*cells, int(sum(said)), ratio(hits, said), ratio(hits, there)) if flags else tuple(cells)
-
-
-def _at_recall(score: Numbers, positive: Flags, *, wanted: float) -> float:
-    return precision_at_recall(score, positive, wanted)
-
-
-def _pooled(
-    scores: Sequence[Numbers],
-    labels: Sequence[Flags],
-    measure: Measure,
-    chosen: Places,
-) -> float:
-    score, label = (np.concatenate([part[number] for number in chosen]) for part in (scores, labels))
-    return measure(score, label)
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:

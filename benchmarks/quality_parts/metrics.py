@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ LABELS = ("e", "n", "c")
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Places = NDArray[np.intp]
+Measure = Callable[[Numbers, Flags], float]
+"""A figure of pairs with these scores, of which these are positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ def recall(relevant: Sequence[bool], total: int, *, k: int) -> float:
     return sum(relevant[:k]) / total
 
 
+def reciprocal_rank(relevant: Sequence[bool], *, k: int) -> float:
+    """One by the place of the first relevant passage; 0 where none is among the first `k`."""
+    return next((1 / place for place, is_relevant in enumerate(relevant[:k], start=1) if is_relevant), 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """The passages found for one question, best first, with what the labels say of them.
@@ -150,6 +158,12 @@ def precision_at_recall(score: Numbers, positive: Flags, wanted: float) -> float
     return float(right[at] / taken[at])
 
 
+def pooled(measure: Measure, scores: Sequence[Numbers], labels: Sequence[Flags], chosen: Places) -> float:
+    """A measure on the pairs of the chosen questions together; NaN unless some are positive and some are not."""
+    score, positive = (np.concatenate([part[number] for number in chosen]) for part in (scores, labels))
+    return measure(score, positive) if positive.any() and not positive.all() else float("nan")
+
+
 def confusion(labels: Sequence[str], said: Sequence[str], clusters: Sequence[str]) -> Numbers:
     """Counts of (label, said) for each cluster: shape (clusters, 9), columns `label * 3 + said`."""
     numbers: dict[str, int] = {}
@@ -178,11 +192,8 @@ def stance_figures(counts: Numbers) -> tuple[float, float, float, float]:
 
 def stance_estimates(counts: Numbers, *, resamples: int = RESAMPLES) -> tuple[Estimate, ...]:
     """Each figure of `stance_figures` with its interval; clusters are drawn, since pairs of one premise are alike."""
-    return tuple(
-        estimate(
-            len(counts),
-            lambda chosen, column=column: stance_figures(counts[chosen].sum(axis=0))[column],  # type: ignore[misc]
-            resamples=resamples,
-        )
-        for column in range(len(STANCE))
-    )
+
+    def figure(column: int, chosen: Places) -> float:
+        return stance_figures(counts[chosen].sum(axis=0))[column]
+
+    return tuple(estimate(len(counts), partial(figure, column), resamples=resamples) for column in range(len(STANCE)))

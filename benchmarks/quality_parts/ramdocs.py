@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality_parts.metrics import Ranked
-from benchmarks.slots import bm25
+from benchmarks.quality_parts.metrics import Numbers, Ranked
 from core.adapters.bm25 import Bm25Retriever, ensure_index
 from core.clock import Deadline, SystemClock
 from core.contradictions.slots.reader import FEATURE_NAMES, SlotReader, SlotTable, shipped_reader
 from core.contradictions.slots.weights import weights_of
 from core.model import Passage, Query, Ranking, ScoredPassage
+from core.text import STOPWORDS, WORD, stem
 from training.slots.data import LabelledQuestion, load
 from training.slots.fit import folds, train
 
@@ -118,6 +118,20 @@ class Case:
                 elif kinds == {"correct"} and same:
                     found.append((left, right, False))
         return found
+
+
+def bm25(question: str, texts: Sequence[str]) -> Numbers:
+    """BM25 (k1 1.2, b 0.75) with statistics of this list alone."""
+    listed = [[stem(word) for word in WORD.findall(text) if word.lower() not in STOPWORDS] for text in texts]
+    mean = sum(map(len, listed)) / len(listed)
+    score = np.zeros(len(texts))
+    for term in {stem(word) for word in WORD.findall(question) if word.lower() not in STOPWORDS}:
+        having = sum(term in words for words in listed)
+        rarity = np.log(1 + (len(listed) - having + 0.5) / (having + 0.5))
+        for number, words in enumerate(listed):
+            count = words.count(term)
+            score[number] += rarity * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(words) / mean))
+    return score
 
 
 def content_id(text: str) -> str:

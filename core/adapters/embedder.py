@@ -1,26 +1,19 @@
 """The embedded sentence embedder: texts of like meaning have vectors of like direction.
 
-all-MiniLM-L6-v2 with 8-bit weights, run by onnxruntime and tokenizers. `training/README.md` says how the folder was
-made.
-
-Texts are run one at a time, spread over the threads, for the reason that `onnx_nli` gives: in a batch a text's vector
-would depend on its companions.
+all-MiniLM-L6-v2 with 8-bit weights, run by onnxruntime and tokenizers one text at a time, for the reason that
+`onnx_model` gives. `training/README.md` says how the folder was made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.adapters.onnx_model import ModelFolder
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
 
 EMBEDDED: Final = Path(__file__).parent / "models" / "minilm"
 """Folder of the model that comes with the package."""
@@ -65,14 +58,10 @@ class OnnxEmbedder:
     """
 
     def __init__(self, folder: Path | None = None, *, threads: int) -> None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, expected at least 1")
         model = ModelFolder(EMBEDDED if folder is None else folder, problem_of=_problem_of, remedy=_REMEDY)
         self._version = model.version
         self._dimensions: int = model.card["dimensions"]
-        self._session = model.session()
-        self._tokenizer = model.tokenizer()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed") if threads > 1 else None
+        self._network = model.network(output=OUTPUT, width=self._dimensions, threads=threads)
 
     @property
     def version(self) -> str:
@@ -89,20 +78,7 @@ class OnnxEmbedder:
 
         Of a text longer than the card's `longest` tokens the end is not read.
         """
-        if not texts:
-            return np.zeros((0, self._dimensions), dtype=np.float32)
-        if self._pool is None:
-            return np.stack([self._vector(self._tokenizer.encode(text)) for text in texts])
-        return np.stack(list(self._pool.map(self._vector, self._tokenizer.encode_batch(list(texts)))))
-
-    def _vector(self, row: Encoding) -> NDArray[np.float32]:
-        given = {
-            "input_ids": np.array([row.ids], dtype=np.int64),
-            "attention_mask": np.ones((1, len(row.ids)), dtype=np.int64),
-            "token_type_ids": np.zeros((1, len(row.ids)), dtype=np.int64),
-        }
-        (vectors,) = self._session.run([OUTPUT], given)
-        return np.asarray(vectors[0], dtype=np.float32)
+        return self._network.run(texts)
 
 
 def _problem_of(card: Mapping[str, Any]) -> str | None:

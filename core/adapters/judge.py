@@ -53,7 +53,7 @@ class Verdict(StrEnum):
 
 
 class ChatClient(Protocol):
-    """Asks a language model; `core.adapters.chat_client.ChatEndpoint` does."""
+    """Asks a language model; `tasks.chat_client.ChatEndpoint` does."""
 
     @property
     def model(self) -> str:

@@ -2,33 +2,31 @@
 
 `model.onnx` (or `onnx/model.onnx`), `tokenizer.json` and `config.json`, whose `id2label` says which output means what.
 There is no card and so no calibration: the probabilities are the softmax of the logits, and most networks are surer
-than they are right. Pairs are run one at a time, for the reason that `onnx_nli` gives.
+than they are right. Pairs are run one at a time, for the reason that `onnx_model` gives.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.adapters.onnx_model import INPUTS, Network, load_session, load_tokenizer, softmax
 from core.digest import bytes_digest
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-    from tokenizers import Encoding, Tokenizer
 
 LABELS: Final = ("entailment", "neutral", "contradiction")
 """The columns of a score. In `config.json` they may stand in any order and case."""
 
 _CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 _MODELS = ("model.onnx", "onnx/model.onnx")
-_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 _WEIGHTS = ("model.onnx_data", "model.onnx.data")
 """Exporters put weights into a file of their own, beside the network, where they are large."""
 _REMEDY = "expected a folder with model.onnx, tokenizer.json and config.json; a model of a hub must be downloaded first"
@@ -51,8 +49,6 @@ class OnnxFolder:
     """
 
     def __init__(self, folder: Path, *, threads: int, longest: int = 128) -> None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, expected at least 1")
         if longest < 8:  # noqa: PLR2004 - the marks between the sentences, and a few words
             raise ValueError(f"longest is {longest}, expected at least 8 tokens")
         self._columns = _columns(folder / _CONFIG)
@@ -61,15 +57,18 @@ class OnnxFolder:
         digests = [bytes_digest(_content(path)) for path in (model_path, *weights)]
         digest = digests[0] if len(digests) == 1 else bytes_digest("".join(digests).encode())
         self._version = f"{folder.resolve().name}-{digest[:12]}"
-        self._session = _session(model_path)
-        self._inputs = frozenset(item.name for item in self._session.get_inputs())
-        if not {"input_ids"} <= self._inputs <= _INPUTS:
-            raise ConfigError(
-                f"{model_path}: the inputs are {sorted(self._inputs)}, expected some of {sorted(_INPUTS)}"
-            )
-        self._output = self._logits_name(model_path)
-        self._tokenizer = _tokenizer(folder / _TOKENIZER, longest)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="nli") if threads > 1 else None
+        session = load_session(str(model_path), model_path)  # from its path: beside it lie the weights it may name
+        inputs = {item.name for item in session.get_inputs()}
+        if not {"input_ids"} <= inputs <= {*INPUTS}:
+            raise ConfigError(f"{model_path}: the inputs are {sorted(inputs)}, expected some of {sorted(INPUTS)}")
+        tokenizer_path = folder / _TOKENIZER
+        self._network = Network(
+            session,
+            load_tokenizer(_content(tokenizer_path), tokenizer_path, longest),
+            output=_logits_name(session, model_path),
+            width=len(LABELS),
+            threads=threads,
+        )
 
     @property
     def version(self) -> str:
@@ -81,26 +80,16 @@ class OnnxFolder:
 
         Each pair is (premise, hypothesis).
         """
-        if not pairs:
-            return np.zeros((0, len(LABELS)), dtype=np.float32)
-        rows = self._tokenizer.encode_batch(list(pairs))
-        logits = np.stack(list(map(self._logits, rows) if self._pool is None else self._pool.map(self._logits, rows)))
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+        return softmax(np.take(self._network.run(pairs), self._columns, axis=1))
 
-    def _logits(self, row: Encoding) -> NDArray[np.float32]:
-        known = {"input_ids": row.ids, "attention_mask": [1] * len(row.ids), "token_type_ids": row.type_ids}
-        given = {name: np.array([known[name]], dtype=np.int64) for name in self._inputs}
-        (logits,) = self._session.run([self._output], given)
-        return np.asarray(logits[0], dtype=np.float32)[self._columns]
 
-    def _logits_name(self, path: Path) -> str:
-        """The output that has a row of three numbers: called `logits` where there are several."""
-        outputs = [item.name for item in self._session.get_outputs() if item.shape[1:] == [len(LABELS)]]
-        if len(outputs) == 1 or "logits" in outputs:
-            return "logits" if "logits" in outputs else str(outputs[0])
-        shapes = {item.name: item.shape for item in self._session.get_outputs()}
-        raise ConfigError(f"{path}: the outputs are {shapes}, expected one of {len(LABELS)} numbers for a pair")
+def _logits_name(session: InferenceSession, path: Path) -> str:
+    """The output that has a row of three numbers: called `logits` where there are several."""
+    outputs = [item.name for item in session.get_outputs() if item.shape[1:] == [len(LABELS)]]
+    if len(outputs) == 1 or "logits" in outputs:
+        return "logits" if "logits" in outputs else str(outputs[0])
+    shapes = {item.name: item.shape for item in session.get_outputs()}
+    raise ConfigError(f"{path}: the outputs are {shapes}, expected one of {len(LABELS)} numbers for a pair")
 
 
 def _columns(path: Path) -> list[int]:
@@ -129,29 +118,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from None
-
-
-def _session(path: Path) -> InferenceSession:
-    import onnxruntime  # noqa: PLC0415 - 60 ms and 40 MB that only the model's users pay
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:  # from its path, not its bytes: beside it lie the weights that it may name
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ConfigError(f"{path}: onnxruntime cannot load it ({error})") from error
-
-
-def _tokenizer(path: Path, longest: int) -> Tokenizer:
-    content = _content(path)
-    from tokenizers import Tokenizer  # noqa: PLC0415 - as above
-
-    try:
-        tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:
-        raise ConfigError(f"{path}: tokenizers cannot load it ({error})") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(longest, strategy="longest_first")
-    return tokenizer

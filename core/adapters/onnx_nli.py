@@ -1,31 +1,26 @@
 """The embedded entailment model: does one sentence follow from another, contradict it, or neither.
 
-A MiniLM-L6 cross-encoder with 8-bit weights, run by onnxruntime and tokenizers. `training/README.md` says how it was
-made and what it is good for.
-
-Pairs are run one at a time, spread over the threads. The network quantises activations by the range of the whole
-batch: in a batch, a pair's score would depend on its companions, and the same query could get another answer in another
-chunk. One at a time it does not, nothing is padded, and a caller may stop after any pair.
+A MiniLM-L6 cross-encoder with 8-bit weights, run by onnxruntime and tokenizers one pair at a time, for the reason that
+`onnx_model` gives. `training/README.md` says how it was made and what it is good for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.adapters.onnx_model import ModelFolder
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
+from core.adapters.onnx_model import ModelFolder, softmax
 
 EMBEDDED = Path(__file__).parent / "models" / "nli"
 """Folder of the model that comes with the package."""
+
+OUTPUT = "logits"
+"""Name of the network's output."""
 
 LABELS = ("e", "n", "c")
 """The columns of a score: entailment, neutral, contradiction."""
@@ -52,15 +47,10 @@ class OnnxNli:
     """
 
     def __init__(self, folder: Path | None = None, *, threads: int) -> None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}, expected at least 1")
         model = ModelFolder(EMBEDDED if folder is None else folder, problem_of=_problem_of, remedy=_REMEDY)
         self._version = model.version
         self._temperature: float = model.card["temperature"]
-        self._session = model.session()
-        self._tokenizer = model.tokenizer()
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="nli") if threads > 1 else None
+        self._network = model.network(output=OUTPUT, width=len(LABELS), threads=threads)
 
     @property
     def version(self) -> str:
@@ -73,21 +63,7 @@ class OnnxNli:
         Each pair is (premise, hypothesis). Contradiction is symmetric in meaning; the model's answer nearly is. Of a
         pair longer than the card's `longest` tokens, the end of the longer sentence is not read.
         """
-        if not pairs:
-            return np.zeros((0, len(LABELS)), dtype=np.float32)
-        rows = self._tokenizer.encode_batch(list(pairs))
-        logits = np.stack(list(map(self._logits, rows) if self._pool is None else self._pool.map(self._logits, rows)))
-        powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / self._temperature)
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
-
-    def _logits(self, row: Encoding) -> NDArray[np.float32]:
-        given = {
-            "input_ids": np.array([row.ids], dtype=np.int64),
-            "attention_mask": np.ones((1, len(row.ids)), dtype=np.int64),
-            "token_type_ids": np.array([row.type_ids], dtype=np.int64),
-        }
-        (logits,) = self._session.run(["logits"], given)
-        return np.asarray(logits[0], dtype=np.float32)
+        return softmax(self._network.run(pairs), self._temperature)
 
 
 def _problem_of(card: Mapping[str, Any]) -> str | None:

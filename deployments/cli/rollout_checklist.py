@@ -15,7 +15,6 @@ from core.rollout.description import headline
 from deployments.cli.rollout import rollout_app
 from deployments.cli.shared_state import Json, guard
 from deployments.cli.terminal import OUT
-from tasks.metrics import load
 from tasks.rollout.checklist import Answer, Checklist, rollback_success, rollout_success
 from tasks.rollout.desk import Desk, open_desk
 from tasks.rollout.evidence import gather
@@ -57,6 +56,8 @@ def checklist(
 
 
 def _counted(desk: Desk) -> int | None:
+    from tasks.metrics import load  # noqa: PLC0415 - a Prometheus client, which no other command needs
+
     try:
         return load(desk.store).queries
     except StoreError:

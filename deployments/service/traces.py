@@ -23,7 +23,8 @@ from core.flags import Flags, bucket_key
 from core.metrics import Metrics
 from core.trace import QueryResult
 from ledger.delivery import Round
-from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
+from ledger.described import described_chunk
+from ledger.encode import RunIdentity, encode_traces, identities, object_key
 from ledger.policy import TracePolicy
 from ledger.spool import Spool
 
@@ -136,9 +137,11 @@ class ServiceTraces:
         results, shared = [item.result for item in queued], queued[0]
         try:
             run = self._run(shared, now)
-            key = object_key(run.batch_id, self._next_number(now), trace_ids(results, run=run), now.date())
-            payload = encode_traces(results, run=run, recorded_at=now, policy=self._policy)
-            self._spool.add(payload, ledger=self._ledger, key=key, mergeable=True)
+            ids = identities(results, run=run)
+            key = object_key(run.batch_id, self._next_number(now), [identity.trace_id for identity in ids], now.date())
+            payload = encode_traces(results, run=run, recorded_at=now, policy=self._policy, ids=ids)
+            described = described_chunk(payload, key=key, rows=len(results), run=run, recorded_at=now)
+            self._spool.add(payload, ledger=self._ledger, key=key, mergeable=True, described=described)
         except Exception as error:  # noqa: BLE001 - what a full disk, or a trace of a new kind, may bring
             self._lost(len(results), f"{type(error).__name__}: {error}")
             return 0

@@ -40,7 +40,7 @@ from tests.batch_samples import passage_rows, query_rows, read_jsonl, write_json
 from tests.child_programs import started
 from tests.faulty_s3 import FaultyS3, faulty_s3
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("patience", "only_rules")]
 
 CLOCK = SystemClock()
 REDO = str(Path(sys.executable).with_name("redo"))

@@ -24,7 +24,11 @@ from ledger.verify import verify
 from tests.batch_samples import BatchFiles, query_rows, read_jsonl, write_batch
 from tests.faulty_s3 import FaultyS3, faulty_s3
 
-pytestmark = [pytest.mark.process, pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.server,
+    pytest.mark.usefixtures("prefect_server", "patience", "only_rules"),
+]
 
 REDO = str(Path(sys.executable).with_name("redo"))
 QUERIES = 60

@@ -24,7 +24,7 @@ from tasks.run_spec import RunRequest
 from tasks.settings import load_settings
 from tests.batch_samples import BatchFiles, query_rows, read_jsonl, write_batch
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("only_rules")]
 
 REDO = str(Path(sys.executable).with_name("redo"))
 QUERIES = 2_000

@@ -30,14 +30,6 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server", "pat
 REDO = {"orchestrator.redo_enabled": True}
 WITH_LEDGER = REDO | {"ledger.enabled": True}
 CHUNK = 10
-PATIENCE_MS = "60000"
-"""A busy machine makes no query late; what is slow here is so by its fault."""
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough time for each query."""
-    monkeypatch.setenv("ORCHESTRATION_TIME_BUDGET_MS", PATIENCE_MS)
 
 
 @pytest.fixture

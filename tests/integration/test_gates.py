@@ -211,6 +211,7 @@ def test_what_leads_out_of_a_page_goes() -> None:
 # --- a run of the pipeline ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patience")
 def test_the_gates_read_what_a_run_writes(redo_home: Path, tmp_path: Path) -> None:
     """A real shadow run: both arms counted, its labels compared, nobody served."""
     files = write_batch(tmp_path, queries=40)

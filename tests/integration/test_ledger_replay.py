@@ -27,6 +27,8 @@ from tasks.settings import load_settings
 from tasks.wiring import CLOCK, build_pipeline
 from tests.batch_samples import write_batch
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 QUERIES = 20
 
 

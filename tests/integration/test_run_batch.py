@@ -26,7 +26,7 @@ from ledger.query import run_query
 from tasks.run_folder import RunFolder
 from tests.batch_samples import BatchFiles, query_rows, read_jsonl, write_batch, write_jsonl
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server", "patience")]
 
 REDO = {"orchestrator.redo_enabled": True}
 WITH_LEDGER = REDO | {"ledger.enabled": True}

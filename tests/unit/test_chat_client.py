@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.adapters.chat_client import ChatEndpoint, ChatError
 from core.adapters.doubles import TickingClock
 from core.clock import Clock, SystemClock
 from core.errors import ConfigError
+from tasks.chat_client import ChatEndpoint, ChatError
 from tests.judge_server import JudgeServer, Received, Reply, judge_server, says
 
 KEY = "sk-this-is-the-secret"

@@ -23,6 +23,8 @@ from tasks.wiring import hash_key, ledger_store, metrics_recorder, state_store, 
 from tests.batch_samples import read_jsonl, write_batch
 from tests.rollout_samples import Rollout
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 CLOCK = ManualClock()
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 
-from core.adapters.chat_client import ChatEndpoint
 from core.adapters.judge import INSTRUCTIONS, JudgeCounts, JudgeLimits, JudgeStage, Verdict, read_verdict
 from core.adapters.manual_clock import ManualClock
 from core.adapters.memory_state import MemoryStateStore
@@ -31,6 +30,7 @@ from core.model import (
     ScoredPassage,
     Span,
 )
+from tasks.chat_client import ChatEndpoint
 from tests.judge_server import JudgeServer, Received, Reply, judge_server, says
 
 TEXTS = tuple(f"Coffee is number {number} for the heart." for number in range(6))

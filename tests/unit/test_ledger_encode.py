@@ -29,7 +29,7 @@ from core.model import (
     Selection,
     Span,
 )
-from core.trace import QueryResult, Trace, input_digest, trace_id
+from core.trace import QueryResult, Trace, identify, input_digest
 from ledger.encode import Evaluation, RunIdentity, encode_traces, object_key, trace_ids
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
 from tests.ledger_samples import RECORDED_AT, STARTED_AT, a_result, a_run
@@ -70,7 +70,7 @@ class TestRows:
         result = a_result(3)
         row = rows_of([result])[0]
         assert row["schema_version"] == SCHEMA_VERSION
-        assert row["trace_id"] == trace_id("batch-1", result.query, config_digest="c" * 64)
+        assert row["trace_id"] == identify("batch-1", result.query, config_digest="c" * 64).trace_id
         assert (row["batch_id"], row["query_id"], row["flow_run_id"]) == ("batch-1", "q-0003", "flow-run-1")
         assert row["input_digest"] == input_digest(result.query)
         assert (row["recorded_at"], row["started_at"]) == (RECORDED_AT, STARTED_AT)

@@ -187,4 +187,4 @@ def test_a_network_for_something_else_is_refused(tmp_path: Path, model: bytes, m
 def test_numbers_that_make_no_sense(tmp_path: Path, threads: int, longest: int) -> None:
     """Less than one thread or a length of nothing is a programming error."""
     with pytest.raises(ValueError, match="expected at least"):
-        OnnxFolder(tmp_path, threads=threads, longest=longest)
+        OnnxFolder(write_folder(tmp_path), threads=threads, longest=longest)

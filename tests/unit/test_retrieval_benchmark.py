@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from math import log2
 
-import numpy as np
 import pytest
 
-from benchmarks.retrieval import _sentences, interval, ndcg_at_10, recall_at_100, reciprocal_rank_at_10
+from benchmarks.retrieval import _sentences, figures_of
 
 FOUND = tuple("abcdefghijklmnop")
 
@@ -26,26 +25,19 @@ FOUND = tuple("abcdefghijklmnop")
 )
 def test_measures_of_the_first_ten(relevant: str, ndcg: float, reciprocal_rank: float) -> None:
     """Discounted gain by the best there could be, and one by the place of the first that is relevant."""
-    assert ndcg_at_10(FOUND, frozenset(relevant)) == pytest.approx(ndcg)
-    assert reciprocal_rank_at_10(FOUND, frozenset(relevant)) == pytest.approx(reciprocal_rank)
+    figures = figures_of(FOUND, frozenset(relevant))
+    assert (figures["nDCG@10"], figures["RR@10"]) == pytest.approx((ndcg, reciprocal_rank))
 
 
 def test_more_relevant_than_places() -> None:
     """Ten good places are all that can be had of ten."""
-    assert ndcg_at_10(FOUND, frozenset(FOUND)) == pytest.approx(1.0)
+    assert figures_of(FOUND, frozenset(FOUND))["nDCG@10"] == pytest.approx(1.0)
 
 
 def test_recall() -> None:
     """The share that is among the first hundred."""
     found = [str(number) for number in range(150)]
-    assert recall_at_100(found, frozenset({"0", "99", "100", "never"})) == 0.5
-
-
-def test_interval_holds_the_mean() -> None:
-    """95 % of resampled means; of equal values there is but one."""
-    low, high = interval(np.array([0.0, 1.0] * 50))
-    assert 0.38 < low < 0.5 < high < 0.62
-    assert interval(np.full(9, 0.25)) == (0.25, 0.25)
+    assert figures_of(found, frozenset({"0", "99", "100", "never"}))["R@100"] == 0.5
 
 
 def test_lists_as_numpy_prints_them() -> None:

@@ -10,8 +10,11 @@ import pytest
 
 from core.adapters.manual_clock import ManualClock
 from core.errors import StoreError, TransientStoreError
+from ledger.described import describe, described_chunk
+from ledger.encode import encode_traces, object_key, trace_ids
 from ledger.spool import DamagedEntryError, Entry, Kind, SetAside, Spool, SpoolFullError, Waiting, ledger_id
-from tests.spool_samples import LEDGER, PLENTY, key_of, rows
+from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.spool_samples import DAY, LEDGER, PLENTY, key_of, rows
 
 
 @pytest.fixture
@@ -70,6 +73,28 @@ class TestAdding:
         """It could never be delivered."""
         with pytest.raises(StoreError, match="no file of traces"):
             spool.add(b"x", ledger=LEDGER, key=key_of("a"))
+        assert spool.waiting() == ()
+
+    def test_what_the_encoder_knows_is_what_the_file_says(self, spool: Spool) -> None:
+        """An entry is the same whether its file was described or read."""
+        results, run = [a_result(1), a_result(2)], a_run()
+        key = object_key(run.batch_id, 0, trace_ids(results, run=run), DAY)
+        payload = encode_traces(results, run=run, recorded_at=RECORDED_AT)
+        described = described_chunk(payload, key=key, rows=2, run=run, recorded_at=RECORDED_AT)
+        assert described == describe(payload, key=key).object
+        entry = spool.read(spool.add(payload, ledger=LEDGER, key=key, described=described))
+        assert entry is not None
+        assert (entry.object, entry.payload) == (described, payload)
+
+    def test_a_description_of_another_file_is_refused(self, spool: Spool) -> None:
+        """Of another key, of other bytes, or of no row."""
+        payload, key = rows("a"), key_of("a")
+        described = describe(payload, key=key).object
+        for wrong in (replace(described, key=key_of("b")), replace(described, bytes=1)):
+            with pytest.raises(StoreError, match="described"):
+                spool.add(payload, ledger=LEDGER, key=key, described=wrong)
+        with pytest.raises(StoreError, match="without rows"):
+            described_chunk(payload, key=key, rows=0, run=a_run(), recorded_at=RECORDED_AT)
         assert spool.waiting() == ()
 
     def test_other_files_are_no_entries(self, spool: Spool) -> None:

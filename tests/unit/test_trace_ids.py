@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.model import Passage, Query, ScoredPassage
-from core.trace import input_digest, passage_digest, trace_id
+from core.trace import identify, input_digest, passage_digest
 
 QUERY = Query("q", "What?", session_id="s", user_id="u")
 CANDIDATES = (ScoredPassage(Passage("p", "A text."), 1.5),)
@@ -35,14 +35,16 @@ def test_input_digest_sees_all_input() -> None:
     assert input_digest(replace(QUERY, metadata={"a": 1})) == input_digest(QUERY)
 
 
-def test_trace_id() -> None:
+def test_identity() -> None:
     """The same batch, query, input and configuration give the same 32 hexadecimal digits, anything else others."""
-    found = trace_id("b", QUERY, config_digest="c")
-    assert found == trace_id("b", replace(QUERY), config_digest="c")
-    assert len(found) == 32
-    assert int(found, 16)
-    assert found not in {
-        trace_id("x", QUERY, config_digest="c"),
-        trace_id("b", QUERY, config_digest="x"),
-        trace_id("b", replace(QUERY, candidates=CANDIDATES), config_digest="c"),
-    }
+    found = identify("b", QUERY, config_digest="c")
+    assert found == identify("b", replace(QUERY), config_digest="c")
+    assert found.input_digest == input_digest(QUERY)
+    assert len(found.trace_id) == 32
+    assert int(found.trace_id, 16)
+    others = (
+        identify("x", QUERY, config_digest="c"),
+        identify("b", QUERY, config_digest="x"),
+        identify("b", replace(QUERY, candidates=CANDIDATES), config_digest="c"),
+    )
+    assert len({found.trace_id, *(other.trace_id for other in others)}) == 1 + len(others)

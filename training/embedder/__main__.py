@@ -19,11 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.adapters.embedder import OnnxEmbedder
+from core.adapters.embedder import OUTPUT, OnnxEmbedder
 from core.adapters.onnx_model import CARD, MODEL, TOKENIZER
-from training.embedder.export import cosines, export_onnx
+from training.embedder.export import cosines
 from training.embedder.network import DIMENSIONS, SentenceEmbedder
-from training.nli.export import OPSET, quantise
+from training.nli.export import OPSET, export_onnx, quantise
 
 LONGEST = 256
 """Tokens of a text that are read: the length that the model's own `sentence_bert_config.json` states."""
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     model = SentenceEmbedder(source / "model.safetensors").eval()
     with tempfile.TemporaryDirectory() as work:
-        export_onnx(model, Path(work) / "model-fp32.onnx")
+        export_onnx(model, Path(work) / "model-fp32.onnx", output=OUTPUT)
         quantise(Path(work) / "model-fp32.onnx", out / MODEL)
     size = (out / MODEL).stat().st_size
     if size > _MOST_BYTES:

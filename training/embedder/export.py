@@ -1,4 +1,4 @@
-"""From torch to one ONNX file, and how far the 8-bit file is from the network in 32 bits."""
+"""How far the 8-bit file is from the network in 32 bits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from core.adapters.embedder import OUTPUT, OnnxEmbedder
+from core.adapters.embedder import OnnxEmbedder
 from training.embedder.network import SentenceEmbedder
-from training.nli.export import INPUTS, OPSET
 
 SENTENCES = (
     "When was the bridge opened?",
@@ -27,21 +26,6 @@ SENTENCES = (
     "Le pont a été ouvert en 1894.",
 )
 """Written for this check. They are no test of quality: benchmarks/retrieval.py is."""
-
-
-def export_onnx(model: SentenceEmbedder, path: Path) -> None:
-    """Write the network in 32 bits: three whole-number inputs of shape (rows, length), vectors of shape (rows, 384)."""
-    example = torch.ones(2, 16, dtype=torch.long)
-    torch.onnx.export(
-        model.eval(),
-        (example, example, example),
-        str(path),
-        input_names=list(INPUTS),
-        output_names=[OUTPUT],
-        dynamic_axes={**{name: {0: "rows", 1: "length"} for name in INPUTS}, OUTPUT: {0: "rows"}},
-        opset_version=OPSET,
-        dynamo=False,
-    )
 
 
 def cosines(model: SentenceEmbedder, exported: OnnxEmbedder, tokenizer_file: Path) -> list[float]:

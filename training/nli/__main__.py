@@ -14,6 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from core.adapters.onnx_nli import OUTPUT
 from training.nli.card import write_card
 from training.nli.export import export_onnx, quantise
 from training.nli.mixture import mixture
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     schedule = Schedule(steps=given.steps, threads=given.threads)
     model = train(data.by_origin, data.held_out, base=base, work=given.work, schedule=schedule)
     in_32_bits = given.work / "model-fp32.onnx"
-    export_onnx(model, in_32_bits)
+    export_onnx(model, in_32_bits, output=OUTPUT)
     given.out.mkdir(parents=True, exist_ok=True)
     quantise(in_32_bits, given.out / "model.onnx")
     shutil.copyfile(base / "tokenizer.json", given.out / "tokenizer.json")

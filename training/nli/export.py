@@ -6,24 +6,29 @@ from pathlib import Path
 
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import nn
 
-from training.nli.encoder import CrossEncoder
+from core.adapters.onnx_model import INPUTS
 
 OPSET = 17
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUT = "logits"
 
 
-def export_onnx(model: CrossEncoder, path: Path) -> None:
-    """Write the network in 32 bits: three whole-number inputs of shape (rows, length), logits of shape (rows, 3)."""
+def export_onnx(model: nn.Module, path: Path, *, output: str) -> None:
+    """Write a network in 32 bits: three whole-number inputs of shape (rows, length), and an output of a row for each.
+
+    Args:
+        model: takes the inputs in the order of `INPUTS`.
+        path: the file that is written.
+        output: name of the output.
+    """
     example = torch.ones(2, 16, dtype=torch.long)
     torch.onnx.export(
         model.eval(),
         (example, example, example),
         str(path),
         input_names=list(INPUTS),
-        output_names=[OUTPUT],
-        dynamic_axes={**{name: {0: "rows", 1: "length"} for name in INPUTS}, OUTPUT: {0: "rows"}},
+        output_names=[output],
+        dynamic_axes={**{name: {0: "rows", 1: "length"} for name in INPUTS}, output: {0: "rows"}},
         opset_version=OPSET,
         dynamo=False,
     )

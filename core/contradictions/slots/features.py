@@ -109,13 +109,14 @@ _INSIDE_DATE = STATIC_FEATURES.index("inside_date")
 _ANSWERED_BY = {
     SlotKind.DATE: (ValueType.DATE,),
     SlotKind.NUMBER: (ValueType.NUMBER,),
-    SlotKind.VERSION: (ValueType.VERSION,),
     SlotKind.PERSON: (ValueType.NAME,),
     SlotKind.PLACE: (ValueType.NAME,),
     SlotKind.CATEGORY: (ValueType.NAME, ValueType.WORDS, ValueType.CATEGORY),
     SlotKind.OTHER: (ValueType.NAME, ValueType.WORDS),
+    SlotKind.VERSION: (),
     SlotKind.YES_NO: (),
 }
+"""The types of values that can answer each kind of question. Nothing was trained to read versions, or a yes or no."""
 
 
 def fitting(question: Question, spans: PassageSpans) -> NDArray[np.intp]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,8 @@ from core.contradictions.slots.question import SlotKind
 FILE = "weights.json"
 AGAIN = (*FEATURES, *AGREEMENT_FEATURES)
 """Names of the features of the second look."""
-_VERSIONS = MappingProxyType(
-    {"subject_before": 3.0, "trigger_before": 3.0, "attribute_before": 2.0, "first_of_kind": 1.0, "nothing": 1.5}
-)
-"""Weights for questions about versions, by hand: RAMDocs has none. A version stands behind what it is a version of, or
-behind what asks for it (`Python 3.11`, `requires >= 2.1`)."""
-_LOG_FIRST_SCALE = 5.0
-"""By which `log_first` was divided: as a weight it makes the second look repeat the first."""
+_UNTRAINED = frozenset({SlotKind.VERSION, SlotKind.YES_NO})
+"""Kinds that no value answers, so that weights only say that nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +44,8 @@ class Weights:
 
     def for_kind(self, kind: SlotKind) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights of the first and the second look for questions of a kind."""
-        if kind is SlotKind.VERSION:
-            return _by_hand(FEATURES, _VERSIONS), _by_hand(AGAIN, {"log_first": _LOG_FIRST_SCALE})
-        trained = SlotKind.OTHER if kind is SlotKind.YES_NO else kind
+        trained = SlotKind.OTHER if kind in _UNTRAINED else kind
         return self.spans[trained], self.spans_again[trained]
-
-
-def _by_hand(names: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float32]:
-    return np.array([weights.get(name, 0.0) for name in names], np.float32)
 
 
 def fingerprint(names: Sequence[str]) -> str:
