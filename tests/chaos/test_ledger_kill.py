@@ -65,7 +65,8 @@ def work(left):
     def before(event, arguments):
         nonlocal left
         removed = event == "os.remove" and not str(arguments[0]).endswith(".redo-tmp")
-        if removed or event in ("os.rename", "os.link"):
+        changed = removed or event in ("os.rename", "os.link")
+        if changed and str(arguments[0]).startswith(os.environ["REDO_HOME"]):  # Python moves what it compiles, too
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
