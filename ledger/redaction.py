@@ -111,7 +111,7 @@ class Redaction:
                 if text.count(MASK, start, end) < end - start:
                     found.append((start, end))
                     counts[pattern.name] = counts.get(pattern.name, 0) + 1
-        return _with_masks(text, sorted(found)), counts
+        return _with_masks(text, sorted(found)) if found else text, counts
 
 
 def _with_masks(text: str, spans: Sequence[tuple[int, int]]) -> str:

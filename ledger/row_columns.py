@@ -5,10 +5,9 @@ A column of which nobody gave a value is null. One that the rows share is repeat
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,44 +22,62 @@ def columns_of(rows: Iterable[Row], shared: Shared) -> list[pa.Array]:
         rows: the rows, each with its sizes.
         shared: what most of them share.
     """
-    columns = _Columns(shared)
+    plain = _Plain(shared)
+    tables = {name: _Elements() for name in TABLES}
     for row in rows:
-        columns.add(row)
-    return [columns.array(column.name, column.type) for column in FILE_SCHEMA]
+        plain.add(row)
+        for name, elements in tables.items():
+            elements.add(row.tables.get(name))
+    return [
+        tables[column.name].array(column.type) if column.name in TABLES else plain.array(column.name, column.type)
+        for column in FILE_SCHEMA
+    ]
 
 
-class _Values:
-    """Lists of values by name, of one length. What a name was not given is filled in when that is needed."""
+class _Plain:
+    """The columns that are no lists of structs.
 
-    def __init__(self, usual: Mapping[str, Any]) -> None:
-        self._usual = usual
-        self._lists: defaultdict[str, list[Any]] = defaultdict(list)
+    Nearly all rows of a chunk have values of the same columns. Such rows, one after the other, are a block of tuples,
+    and are turned into columns together.
+    """
 
-    def add(self, name: str, values: Iterable[Any], *, at: int) -> None:
-        """Add values, the first of them in the place `at`."""
-        known = self._lists[name]
-        if len(known) < at:
-            known.extend([self._usual.get(name)] * (at - len(known)))
-        known.extend(values)
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._blocks: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = []
+        self._names: tuple[str, ...] = ()
+        self._columns: list[dict[str, tuple[Any, ...]]] | None = None
+        self._rows = 0
 
-    def array(self, name: str, kind: pa.DataType, length: int) -> pa.Array:
-        """The values, as many as there are in all."""
-        if name in self._lists:
-            self.add(name, (), at=length)
-            values = self._lists[name]
+    def add(self, row: Row) -> None:
+        own = row.columns
+        if row.shared is not self._shared:  # null is said, or it would be taken for what is usual
+            own = {**dict.fromkeys(self._shared.columns), **row.shared.columns, **own}
+        names = tuple(own)
+        if names != self._names or not self._blocks:
+            self._names = names
+            self._blocks.append((names, []))
+        self._blocks[-1][1].append((*own.values(), row.payload_bytes, row.original_bytes))
+        self._rows += 1
+
+    def array(self, name: str, kind: pa.DataType) -> pa.Array:
+        if self._columns is None:
+            self._columns = [
+                dict(zip((*names, *SIZES), zip(*values, strict=True), strict=True)) for names, values in self._blocks
+            ]
+        usual = self._shared.columns.get(name)
+        if any(name in block for block in self._columns):
+            values: list[Any] = []
+            for block, (_, rows) in zip(self._columns, self._blocks, strict=True):
+                values.extend(block.get(name) or [usual] * len(rows))
             return pa.array(map(_entries, values) if pa.types.is_map(kind) else values, type=kind)
-        usual = self._usual.get(name)
-        if usual is None or not length:
-            return pa.nulls(length, kind)
-        return pa.array([_entries(usual)], type=kind).take(pa.array([0] * length, type=pa.int32()))
+        if usual is None or not self._rows:
+            return pa.nulls(self._rows, kind)
+        return pa.repeat(pa.scalar(_entries(usual), type=kind), self._rows)
 
 
 def _entries(value: object) -> object:
     """A map as Arrow takes it."""
     return list(value.items()) if isinstance(value, Mapping) else value
-
-
-_NONE: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(slots=True)
@@ -69,48 +86,33 @@ class _Elements:
 
     offsets: list[int | None] = field(default_factory=list)
     length: int = 0
-    values: _Values = field(default_factory=lambda: _Values(_NONE))
+    fields: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, table: Table | None) -> None:
         if table is None:
             self.offsets.append(None)
             return
-        self.offsets.append(self.length)
-        for name, values in table.items():
-            self.values.add(name, values, at=self.length)
+        before = self.length
+        self.offsets.append(before)
         self.length += length_of(table)
+        for name, values in table.items():
+            known = self.fields.get(name)
+            if known is None:
+                known = self.fields[name] = []
+            if len(known) < before:
+                known.extend([None] * (before - len(known)))
+            known.extend(values)
 
     def array(self, kind: pa.ListType) -> pa.Array:
         fields = list(kind.value_type)
-        children = [self.values.array(child.name, child.type, self.length) for child in fields]
-        structs = pa.StructArray.from_arrays(children, fields=fields)
+        structs = pa.StructArray.from_arrays([self._child(child.name, child.type) for child in fields], fields=fields)
         # A null offset makes a null list; the end of the last one is no offset of a list.
         offsets = pa.array([*self.offsets, self.length], type=pa.int32())
         return pa.ListArray.from_arrays(offsets, structs, type=kind)
 
-
-class _Columns:
-    """All columns of the rows so far."""
-
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._plain = _Values(shared.columns)
-        self._tables = {name: _Elements() for name in TABLES}
-        self._rows = 0
-
-    def add(self, row: Row) -> None:
-        own = row.columns
-        if row.shared is not self._shared:
-            own = {**dict.fromkeys(self._shared.columns), **row.shared.columns, **own}
-        for name, value in own.items():
-            self._plain.add(name, (value,), at=self._rows)
-        for name in SIZES:
-            self._plain.add(name, (row.get(name),), at=self._rows)
-        for name, elements in self._tables.items():
-            elements.add(row.tables.get(name))
-        self._rows += 1
-
-    def array(self, name: str, kind: pa.DataType) -> pa.Array:
-        if name in self._tables:
-            return self._tables[name].array(kind)
-        return self._plain.array(name, kind, self._rows)
+    def _child(self, name: str, kind: pa.DataType) -> pa.Array:
+        values = self.fields.get(name)
+        if values is None:
+            return pa.nulls(self.length, kind)
+        values.extend([None] * (self.length - len(values)))
+        return pa.array(values, type=kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -64,8 +65,6 @@ class _NoEvidence:
 
 
 _LEFT_OUT: Final = _NoEvidence()
-_NOWHERE: Final = (None, False, None, None, None)
-"""Rank, whether selected, reason, because of what, tokens: of a passage that the selection does not tell of."""
 
 
 class Shared:
@@ -177,32 +176,35 @@ def length_of(table: Table) -> int:
     return len(next(iter(table.values()), ()))
 
 
-def _transposed(elements: Sequence[tuple[Any, ...]], width: int) -> Sequence[tuple[Any, ...]]:
-    """Elements of so many fields as one tuple a field."""
-    return list(zip(*elements, strict=True)) if elements else [()] * width
-
-
 def documents_table(trace: Trace, selection: Selection, *, texts: Texts | None, counts: dict[str, int]) -> Table:
     """Every passage of the ranking, in its order; without `texts` at level min."""
-    items, evidence, excluded = trace.ranking.items, selection.evidence, selection.exclusions
+    items = trace.ranking.items
     ids = [item.passage.passage_id for item in items]
-    places = {item.passage_id: (None, False, str(item.reason), item.because_of, None) for item in excluded} | {
-        item.passage.passage_id: (rank, True, None, None, item.tokens) for rank, item in enumerate(evidence, start=1)
-    }
-    ranks, selected, reasons, because_of, tokens = _transposed([places.get(name, _NOWHERE) for name in ids], 5)
+    at = {name: place for place, name in enumerate(ids)}
+    count = len(ids)
+    chosen: list[Evidence | None] = [None] * count
+    rank_out: list[int | None] = [None] * count
+    reasons: list[str | None] = [None] * count
+    because_of: list[str | None] = [None] * count
+    for rank, item in enumerate(selection.evidence, start=1):
+        if (place := at.get(item.passage.passage_id)) is not None:
+            chosen[place], rank_out[place] = item, rank
+    for exclusion in selection.exclusions:
+        if (place := at.get(exclusion.passage_id)) is not None:
+            reasons[place], because_of[place] = str(exclusion.reason), exclusion.because_of
     table: Table = {
         "id": ids,
         "score": [float(item.score) for item in items],
-        "rank_in": list(range(1, len(ids) + 1)),
-        "rank_out": ranks,
-        "selected": selected,
+        "rank_in": list(range(1, count + 1)),
+        "rank_out": rank_out,
+        "selected": [item is not None for item in chosen],
         "exclusion_reason": reasons,
         "excluded_because_of": because_of,
-        "tokens": tokens,
+        "tokens": [None if item is None else item.tokens for item in chosen],
     }
     if texts is None:
         return table
-    standing = [_LEFT_OUT if rank is None else evidence[rank - 1] for rank in ranks]
+    standing = [item or _LEFT_OUT for item in chosen]
     return table | _passages(trace, texts, counts) | _standing(standing)
 
 
@@ -285,18 +287,14 @@ def _quoted(claim: Claim, text: str | None, texts: Texts, masked: Callable[[str]
 
 def stages_table(trace: Trace) -> Table:
     """The stages in their order."""
-    told = [
-        (stage.name, str(stage.arm), float(stage.latency_ms), stage.items_in, stage.items_out, stage.complete)
-        for stage in trace.stages
-    ]
-    names, arms, latencies, items_in, items_out, complete = _transposed(told, 6)
+    stages = trace.stages
     return {
-        "name": names,
-        "arm": arms,
-        "latency_ms": latencies,
-        "items_in": items_in,
-        "items_out": items_out,
-        "complete": complete,
+        "name": [stage.name for stage in stages],
+        "arm": [str(stage.arm) for stage in stages],
+        "latency_ms": [float(stage.latency_ms) for stage in stages],
+        "items_in": [stage.items_in for stage in stages],
+        "items_out": [stage.items_out for stage in stages],
+        "complete": [stage.complete for stage in stages],
     }
 
 
@@ -335,12 +333,20 @@ def _table_bytes(name: str, table: Table) -> int:
     length = length_of(table)
     if not length:
         return 2
+    names_bytes, nullable = _field_names(name, tuple(table))
     # [[...],[...]] as it is dumped, less its brackets and commas: that leaves the values.
     size = len(orjson.dumps(list(table.values()), option=_JSON)) - 1 - len(table) * (length + 2)
-    size += length * (sum(map(len, table)) + 4 * len(table))  # "name":value,
-    for field in _NULLABLE[name].intersection(table):
-        size -= table[field].count(None) * (len(field) + 8)  # neither the name nor the null
+    size += length * names_bytes
+    for field, bytes_of_null in nullable:  # neither the name nor the null
+        size -= table[field].count(None) * bytes_of_null
     return size + 2 * length + 1
+
+
+@lru_cache(maxsize=64)
+def _field_names(name: str, fields: tuple[str, ...]) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Bytes of `"name":` and a comma for all fields; and for each that may be null, the bytes of `"name":null,`."""
+    nullable = tuple((field, len(field) + 8) for field in fields if field in _NULLABLE[name])
+    return sum(len(field) + 4 for field in fields), nullable
 
 
 def as_json_value(row: Row) -> dict[str, Any]:
