@@ -1,6 +1,6 @@
 """What the ledger costs, and how fast it answers, with a million traces on an S3 server of this machine.
 
-    python benchmarks/ledger_costs.py [--rows 1000000] [--peer-rows 100000]
+    python benchmarks/ledger_costs.py [--only demo,scale,peers] [--rows 1000000] [--peer-rows 100000]
 
 First the demo batch: encoding and spooling on one core, bytes a trace, and the share of a batch's time that the ledger
 takes. Then generated traces, 500 an object as the largest chunk has them: writing, compacting, verifying, and then the
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,7 +39,9 @@ _GOALS: Final[Mapping[str, float]] = {
     "summary after compaction, seconds": 1,
 }
 _AT_LEAST: Final = frozenset({"min, traces a second"})
+_PARTS: Final = ("demo", "scale", "peers")
 _CHUNK: Final = 100
+_PATIENCE_S: Final = 60.0
 _ROUNDS: Final = 3
 _PAGE: Final = Path(__file__).parents[1] / "docs" / "ledger.md"
 _QUESTION: Final = re.compile(r"^### (\d+\. .*?)$.*?^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -47,10 +50,14 @@ _QUESTION: Final = re.compile(r"^### (\d+\. .*?)$.*?^```sql\n(.*?)^```", re.MULT
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(_PARTS), help="parts to measure, with commas: demo, scale, peers")
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many traces to generate")
     parser.add_argument("--peer-rows", type=int, default=100_000, help="how many to give to delta-rs and to JSON")
     parser.add_argument("--queries", type=int, default=None, help="how many of the demo batch; all by default")
     arguments = parser.parse_args(argv)
+    parts = set(arguments.only.split(","))
+    if not parts <= set(_PARTS):
+        parser.error(f"--only {arguments.only}: expected some of {', '.join(_PARTS)}")
     here = str(Path(__file__).parent)
     sys.path[:] = [place for place in sys.path if place != here]  # there this file would be the package `ledger`
     print(describe("redo", "pyarrow", "duckdb", "obstore", "moto", "deltalake"), flush=True)
@@ -58,13 +65,19 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["REDO_HOME"] = str(folder / "home")
-        measured |= _demo_batch(folder, arguments.queries)
-        with counted_s3() as s3:
-            measured |= _at_scale(s3, folder, arguments.rows)
-            _peers(s3, folder, min(arguments.peer_rows, arguments.rows))
+        if "demo" in parts:
+            measured |= _demo_batch(folder, arguments.queries)
+        if parts & {"scale", "peers"}:
+            with counted_s3() as s3:
+                if "scale" in parts:
+                    measured |= _at_scale(s3, folder, arguments.rows)
+                if "peers" in parts:
+                    _peers(s3, folder, min(arguments.peer_rows, arguments.rows))
     print("\ngoals")
     met = True
     for goal, limit in _GOALS.items():
+        if goal not in measured:
+            continue
         is_met = measured[goal] >= limit if goal in _AT_LEAST else measured[goal] <= limit
         met &= is_met
         words = "at least" if goal in _AT_LEAST else "at most"
@@ -139,8 +152,8 @@ def _worked_on(folder: Path, count: int | None) -> _Demo:
         index_key(passages),
         lambda _: [parse_passage(orjson.loads(line)) for line in passages.read_bytes().splitlines()],
     )
-    config = load_settings().pipeline
-    pipeline = build_pipeline(index, config)
+    # No query is to be late, however busy the machine is: a late one is kept whole, and costs more.
+    pipeline = build_pipeline(index, replace(load_settings().pipeline, budget_s=_PATIENCE_S))
     guard = FallbackDecision(Decision.LEGACY, Reason.SHADOW, shadow=True)
     chunks, begun = [], time.perf_counter()
     for start in range(0, len(queries), _CHUNK):

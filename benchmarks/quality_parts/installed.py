@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from core.evaluation import ArmQuality, Estimate, Outcome, evaluate, labels_by_q
 from core.model import Contradiction, Decision, FallbackDecision, Query, Reason
 from core.ordering import SupportOrderer
 from core.pipeline import Pipeline, PipelineConfig
-from core.records import Label, parse_label, parse_passage, parse_query
+from core.records import Label, LabelKind, parse_label, parse_passage, parse_query
 from core.trace import QueryResult
 from examples.installed_docs import main as build
 
 _SHADOW = FallbackDecision(Decision.LEGACY, Reason.SHADOW, shadow=True)
 _COLUMNS = (
+    "correct passage first",
     "correct passages selected",
     "misinformation in the selection",
     "flagged",
@@ -122,15 +123,26 @@ def installed_table(demo: Demo, model: EntailmentModel | str) -> Table:
     answered = demo.answered
     stages = {"rules": ("lexical",), "slots": ("slots",), "entailment": ("entailment",)}
     rows: list[tuple[str, tuple[Cell, ...]]] = [
-        ("legacy", _cells(evaluate([one.outcome(one.legacy, ()) for one in answered], labels), flags=False)),
+        (
+            "legacy",
+            (
+                _first([(one.query.query_id, one.legacy) for one in answered], labels),
+                *_cells(evaluate([one.outcome(one.legacy, ()) for one in answered], labels), flags=False),
+            ),
+        ),
         (
             "REDO",
-            _cells(evaluate([one.outcome(one.redo, sum(stages.values(), ())) for one in answered], labels), flags=True),
+            (
+                _first([(one.query.query_id, one.redo) for one in answered], labels),
+                *_cells(
+                    evaluate([one.outcome(one.redo, sum(stages.values(), ())) for one in answered], labels), flags=True
+                ),
+            ),
         ),
     ]
     for name, found_by in stages.items():
         quality = evaluate([one.outcome(one.redo, found_by) for one in answered], labels)
-        rows.append((f"REDO, what the {name} flagged", ("", "", *_cells(quality, flags=True)[2:])))
+        rows.append((f"REDO, what the {name} flagged", ("", "", "", *_cells(quality, flags=True)[2:])))
     took = [one.latency_ms for one in answered]
     p50, p95, p99 = np.percentile(took, [50, 95, 99])
     notes = [
@@ -146,6 +158,13 @@ def installed_table(demo: Demo, model: EntailmentModel | str) -> Table:
     if isinstance(model, str):
         notes.append(f"without the entailment stage: {model}")
     return Table("Installed docs (`redo demo`)", _COLUMNS, tuple(rows), tuple(notes))
+
+
+def _first(selected: Sequence[tuple[str, Sequence[str]]], labels: Mapping[str, Mapping[str, LabelKind]]) -> Cell:
+    """Share of the queries with a correct passage in whose selection a correct one comes first."""
+    given = [(ids, labels.get(query_id, {})) for query_id, ids in selected]
+    known = [(ids, of) for ids, of in given if LabelKind.CORRECT in of.values()]
+    return metrics.mean_estimate([float(bool(ids) and of.get(ids[0]) is LabelKind.CORRECT) for ids, of in known])
 
 
 def _cells(quality: ArmQuality, *, flags: bool) -> tuple[Cell, ...]:

@@ -11,7 +11,7 @@ from core.contradictions.slots.weights import FILE
 from training.slots.data import load
 from training.slots.fit import train
 
-VERSION = "slots-2"
+VERSION = "slots-1"
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from core.contradictions.slots.reader import FEATURE_NAMES
 from core.contradictions.slots.weights import fingerprint
 from core.similarity import NEAR_COPY
 from training.slots.data import LabelledQuestion
-from training.slots.silence import among_silent
 
 KINDS = (SlotKind.DATE, SlotKind.NUMBER, SlotKind.PERSON, SlotKind.PLACE, SlotKind.CATEGORY, SlotKind.OTHER)
 _SHARED_PENALTY = 2.0
@@ -24,7 +23,6 @@ _KIND_PENALTY = 6.0
 """Squared weights are held down; more so what a kind of question adds to the weights that all share."""
 _STEPS = 60
 _INNER_FOLDS = 4
-_SILENCE_SEED = 1
 _NO_SPREAD = 1e-6
 _DIGITS = 3
 
@@ -42,23 +40,19 @@ def folds(count: int, parts: int, seed: int) -> list[list[int]]:
 def train(questions: Sequence[LabelledQuestion], version: str) -> Mapping[str, object]:
     """Train all four models; the result is what the weights' file holds.
 
-    The spans are trained on the questions with their own passages and among silent ones (`training.slots.silence`), the
-    pairs on the former alone: two passages that answer are what they are about.
-
     The second look and the pairs are trained on answers that were predicted for questions left out of the training
     of the look before, since a model is surer of what it has seen.
     """
-    everything = [*questions, *among_silent(questions, seed=_SILENCE_SEED)]
-    first_tables: list[Tables] = [item.prepared.tables for item in everything]
-    spans = fit_spans(everything, first_tables)
-    left_out = _predict_left_out(everything, first_tables, seed=1)
-    second_tables = [second_look(item.prepared, likely) for item, likely in zip(everything, left_out, strict=True)]
-    spans_again = fit_spans(everything, second_tables)
-    left_out = _predict_left_out(everything, second_tables, seed=2)
+    first_tables: list[Tables] = [question.prepared.tables for question in questions]
+    spans = fit_spans(questions, first_tables)
+    left_out = _predict_left_out(questions, first_tables, seed=1)
+    second_tables = [second_look(item.prepared, likely) for item, likely in zip(questions, left_out, strict=True)]
+    spans_again = fit_spans(questions, second_tables)
+    left_out = _predict_left_out(questions, second_tables, seed=2)
     weights = {
         "spans": {kind.value: _rounded(row) for kind, row in spans.items()},
         "spans_again": {kind.value: _rounded(row) for kind, row in spans_again.items()},
-        "pairs": _rounded(_fit_pairs(questions, left_out[: len(questions)])),
+        "pairs": _rounded(_fit_pairs(questions, left_out)),
         "subjects": _rounded(fit_subjects(questions)),
     }
     return {"version": version, "features": {part: fingerprint(names) for part, names in FEATURE_NAMES.items()}} | {
@@ -74,10 +68,7 @@ def _predict_left_out(
     questions: Sequence[LabelledQuestion], tables: Sequence[Tables], *, seed: int
 ) -> list[list[NDArray[np.float32]]]:
     result: list[list[NDArray[np.float32]]] = [[] for _ in questions]
-    texts = list(dict.fromkeys(item.question.text for item in questions))
-    for places in folds(len(texts), _INNER_FOLDS, seed):
-        held_texts = {texts[place] for place in places}
-        held = [number for number, item in enumerate(questions) if item.question.text in held_texts]
+    for held in folds(len(questions), _INNER_FOLDS, seed):
         kept = sorted(set(range(len(questions))) - set(held))
         spans = fit_spans([questions[number] for number in kept], [tables[number] for number in kept])
         for number in held:

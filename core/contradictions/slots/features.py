@@ -90,7 +90,6 @@ _NOTHING = (
     "nothing_whole_subject",
     "nothing_subject_count",
     "nothing_similarity",
-    "nothing_spans",
 )
 FEATURES = (
     *STATIC_FEATURES,
@@ -181,7 +180,7 @@ def features(
             for topic in topics:
                 for name in _WITH_TOPIC[topic]:
                     rows[:, _COLUMN[f"{topic}:{name}"]] = rows[:, _COLUMN[name]]
-        table[-1, -len(_NOTHING) :] = _nothing(question, spans, (len(hits[0]), len(places)), said, similarity[number])
+        table[-1, -len(_NOTHING) :] = _nothing(question, spans, len(hits[0]), said, similarity[number])
         tables.append(table)
     return tables
 
@@ -297,15 +296,9 @@ def _others(have: NDArray[np.float32], number: int, similarity: NDArray[np.float
 
 
 def _nothing(
-    question: Question,
-    spans: PassageSpans,
-    counts: tuple[int, int],
-    said: NDArray[np.float32],
-    similarity: NDArray[np.float32],
+    question: Question, spans: PassageSpans, count: int, said: NDArray[np.float32], similarity: NDArray[np.float32]
 ) -> tuple[float, ...]:
-    """Features of `nothing`; `counts` are how often the subject is named and how many spans could answer."""
     subject = len(question.subject & spans.has) / max(1, len(question.subject))
-    named, choices = counts
     return (
         1.0,
         subject,
@@ -313,7 +306,6 @@ def _nothing(
         len(question.attribute & spans.has) / max(1, len(question.attribute)),
         float(said[0].max()),
         float(subject == 1),
-        float(np.log1p(named)),
+        float(np.log1p(count)),
         float(similarity.sum() - 1) / max(1, len(similarity) - 1),
-        float(np.log1p(choices)),
     )
