@@ -1,6 +1,6 @@
 """What the ledger costs, and how fast it answers, with a million traces on an S3 server of this machine.
 
-    python benchmarks/ledger_costs.py [--only demo,scale,peers] [--rows 1000000] [--peer-rows 100000]
+    python benchmarks/ledger_costs.py [--demo-only] [--rows 1000000] [--peer-rows 100000]
 
 First the demo batch: encoding and spooling on one core, bytes a trace, and the share of a batch's time that the ledger
 takes. Then generated traces, 500 an object as the largest chunk has them: writing, compacting, verifying, and then the
@@ -39,7 +39,6 @@ _GOALS: Final[Mapping[str, float]] = {
     "summary after compaction, seconds": 1,
 }
 _AT_LEAST: Final = frozenset({"min, traces a second"})
-_PARTS: Final = ("demo", "scale", "peers")
 _CHUNK: Final = 100
 _PATIENCE_S: Final = 60.0
 _ROUNDS: Final = 3
@@ -50,14 +49,11 @@ _QUESTION: Final = re.compile(r"^### (\d+\. .*?)$.*?^```sql\n(.*?)^```", re.MULT
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(_PARTS), help="parts to measure, with commas: demo, scale, peers")
+    parser.add_argument("--demo-only", action="store_true", help="the demo batch alone")
     parser.add_argument("--rows", type=int, default=1_000_000, help="how many traces to generate")
     parser.add_argument("--peer-rows", type=int, default=100_000, help="how many to give to delta-rs and to JSON")
     parser.add_argument("--queries", type=int, default=None, help="how many of the demo batch; all by default")
     arguments = parser.parse_args(argv)
-    parts = set(arguments.only.split(","))
-    if not parts <= set(_PARTS):
-        parser.error(f"--only {arguments.only}: expected some of {', '.join(_PARTS)}")
     here = str(Path(__file__).parent)
     sys.path[:] = [place for place in sys.path if place != here]  # there this file would be the package `ledger`
     print(describe("redo", "pyarrow", "duckdb", "obstore", "moto", "deltalake"), flush=True)
@@ -65,14 +61,11 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["REDO_HOME"] = str(folder / "home")
-        if "demo" in parts:
-            measured |= _demo_batch(folder, arguments.queries)
-        if parts & {"scale", "peers"}:
+        measured |= _demo_batch(folder, arguments.queries)
+        if not arguments.demo_only:
             with counted_s3() as s3:
-                if "scale" in parts:
-                    measured |= _at_scale(s3, folder, arguments.rows)
-                if "peers" in parts:
-                    _peers(s3, folder, min(arguments.peer_rows, arguments.rows))
+                measured |= _at_scale(s3, folder, arguments.rows)
+                _peers(s3, folder, min(arguments.peer_rows, arguments.rows))
     print("\ngoals")
     met = True
     for goal, limit in _GOALS.items():
