@@ -47,7 +47,6 @@ __all__ = [
     "identities",
     "keyed_hash",
     "object_key",
-    "trace_ids",
 ]
 
 _BATCH_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -108,11 +107,6 @@ def keyed_hash(value: str, *, key: bytes) -> str:
 def identities(results: Sequence[QueryResult], *, run: RunIdentity) -> tuple[Identity, ...]:
     """Identities of the traces, in the order of the results."""
     return tuple(identify(run.batch_id, result.query, config_digest=run.config_digest) for result in results)
-
-
-def trace_ids(results: Sequence[QueryResult], *, run: RunIdentity) -> tuple[str, ...]:
-    """Ids of the traces, in the order of the results."""
-    return tuple(identity.trace_id for identity in identities(results, run=run))
 
 
 def object_key(batch_id: str, chunk_index: int, trace_ids: Sequence[str], dt: date) -> str:
@@ -250,7 +244,7 @@ def _row(
     }
     if evaluations:
         tables["evaluations"] = evaluations_table(evaluations, texts=texts, counts=counts)
-    columns = {
+    columns: dict[str, Any] = {
         "trace_id": identity.trace_id,
         "query_id": query.query_id,
         "input_digest": identity.input_digest,
@@ -259,21 +253,27 @@ def _row(
         "deadline_hit": trace.deadline_hit,
         "query_text": texts.masked(query.text, counts),
         "query_sha256": text_digest(query.text),
-        "session_hash": None if query.session_id is None else keyed_hash(query.session_id, key=hash_key),
-        "user_hash": None if query.user_id is None else keyed_hash(query.user_id, key=hash_key),
         "decision": str(trace.decision),
         "reason": str(trace.reason),
         "guard_decision": str(trace.guard.decision),
         "guard_reason": str(trace.guard.reason),
         "shadow": trace.guard.shadow,
-        "bucket": trace.guard.bucket,
-        "error": None if trace.error is None else texts.masked(trace.error, counts),
         "selection_arm": str(arm),
-        "legacy_selection": None if trace.legacy is None else trace.legacy.passage_ids,
         "level": str(level),
-        "redactions": dict(sorted(counts.items())) or None,
     }
-    return Row(shared, {name: value for name, value in columns.items() if value is not None}, tables)
+    if query.session_id is not None:
+        columns["session_hash"] = keyed_hash(query.session_id, key=hash_key)
+    if query.user_id is not None:
+        columns["user_hash"] = keyed_hash(query.user_id, key=hash_key)
+    if trace.guard.bucket is not None:
+        columns["bucket"] = trace.guard.bucket
+    if trace.error is not None:
+        columns["error"] = texts.masked(trace.error, counts)
+    if trace.legacy is not None:
+        columns["legacy_selection"] = trace.legacy.passage_ids
+    if counts:
+        columns["redactions"] = dict(sorted(counts.items()))
+    return Row(shared, columns, tables)
 
 
 def _described_selection(result: QueryResult) -> tuple[Arm, Selection]:

@@ -5,7 +5,7 @@ A column of which nobody gave a value is null. One that the rows share is repeat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,21 +87,30 @@ class _Elements:
     offsets: list[int | None] = field(default_factory=list)
     length: int = 0
     fields: dict[str, list[Any]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    extends: tuple[Callable[[Sequence[Any]], None], ...] = ()
 
     def add(self, table: Table | None) -> None:
         if table is None:
             self.offsets.append(None)
             return
-        before = self.length
-        self.offsets.append(before)
-        self.length += length_of(table)
-        for name, values in table.items():
-            known = self.fields.get(name)
-            if known is None:
-                known = self.fields[name] = []
-            if len(known) < before:
-                known.extend([None] * (before - len(known)))
-            known.extend(values)
+        self.offsets.append(self.length)
+        length = length_of(table)
+        if not length:
+            return
+        names = tuple(table)
+        if names != self.names:
+            self._begin(names)
+        for extend, values in zip(self.extends, table.values(), strict=True):
+            extend(values)
+        self.length += length
+
+    def _begin(self, names: tuple[str, ...]) -> None:
+        """From here on rows have these fields, which are null in the rows before where those had them not."""
+        known = [self.fields.setdefault(name, []) for name in names]
+        for values in known:
+            values.extend([None] * (self.length - len(values)))
+        self.names, self.extends = names, tuple(values.extend for values in known)
 
     def array(self, kind: pa.ListType) -> pa.Array:
         fields = list(kind.value_type)

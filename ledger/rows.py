@@ -61,7 +61,6 @@ class _NoEvidence:
     support: None = None
     conflict_group: None = None
     disputed_by: None = None
-    tokens: None = None
 
 
 _LEFT_OUT: Final = _NoEvidence()
@@ -178,17 +177,17 @@ def length_of(table: Table) -> int:
 
 def documents_table(trace: Trace, selection: Selection, *, texts: Texts | None, counts: dict[str, int]) -> Table:
     """Every passage of the ranking, in its order; without `texts` at level min."""
-    items = trace.ranking.items
+    items, evidence = trace.ranking.items, selection.evidence
+    count = len(items)
     ids = [item.passage.passage_id for item in items]
-    at = {name: place for place, name in enumerate(ids)}
-    count = len(ids)
-    chosen: list[Evidence | None] = [None] * count
+    at = dict(zip(ids, range(count), strict=True))
     rank_out: list[int | None] = [None] * count
+    tokens: list[int | None] = [None] * count
     reasons: list[str | None] = [None] * count
     because_of: list[str | None] = [None] * count
-    for rank, item in enumerate(selection.evidence, start=1):
+    for rank, item in enumerate(evidence, start=1):
         if (place := at.get(item.passage.passage_id)) is not None:
-            chosen[place], rank_out[place] = item, rank
+            rank_out[place], tokens[place] = rank, item.tokens
     for exclusion in selection.exclusions:
         if (place := at.get(exclusion.passage_id)) is not None:
             reasons[place], because_of[place] = str(exclusion.reason), exclusion.because_of
@@ -197,14 +196,14 @@ def documents_table(trace: Trace, selection: Selection, *, texts: Texts | None, 
         "score": [float(item.score) for item in items],
         "rank_in": list(range(1, count + 1)),
         "rank_out": rank_out,
-        "selected": [item is not None for item in chosen],
+        "selected": [rank is not None for rank in rank_out],
         "exclusion_reason": reasons,
         "excluded_because_of": because_of,
-        "tokens": [None if item is None else item.tokens for item in chosen],
+        "tokens": tokens,
     }
     if texts is None:
         return table
-    standing = [item or _LEFT_OUT for item in chosen]
+    standing = [_LEFT_OUT if rank is None else evidence[rank - 1] for rank in rank_out]
     return table | _passages(trace, texts, counts) | _standing(standing)
 
 
@@ -323,23 +322,21 @@ def row_bytes(row: Row) -> int:
     Raises:
         TypeError: a text is no valid UTF-8.
     """
-    size = row.shared.json_bytes + json_bytes(row.columns) - 1
+    parts: list[object] = [row.columns]
+    size = row.shared.json_bytes - 1
     for name, table in row.tables.items():
-        size += len(name) + 4 + _table_bytes(name, table)
-    return size
-
-
-def _table_bytes(name: str, table: Table) -> int:
-    length = length_of(table)
-    if not length:
-        return 2
-    names_bytes, nullable = _field_names(name, tuple(table))
-    # [[...],[...]] as it is dumped, less its brackets and commas: that leaves the values.
-    size = len(orjson.dumps(list(table.values()), option=_JSON)) - 1 - len(table) * (length + 2)
-    size += length * names_bytes
-    for field, bytes_of_null in nullable:  # neither the name nor the null
-        size -= table[field].count(None) * bytes_of_null
-    return size + 2 * length + 1
+        length = length_of(table)
+        size += len(name) + 6
+        if not length:
+            continue
+        names_bytes, nullable = _field_names(name, tuple(table))
+        # [[...],[...]] as it is dumped, less its brackets and commas: that leaves the values. Then names, braces and
+        # commas of the elements; neither name nor value of those that are null.
+        size += length * (names_bytes + 2) - len(table) * (length + 2) - 2
+        for field, bytes_of_null in nullable:
+            size -= table[field].count(None) * bytes_of_null
+        parts.append(list(table.values()))
+    return size + json_bytes(parts) - 1 - len(parts)
 
 
 @lru_cache(maxsize=64)

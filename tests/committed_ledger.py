@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import date
 
 from core.trace import QueryResult
-from ledger.encode import encode_traces, object_key, trace_ids
+from ledger.encode import encode_traces, object_key
 from ledger.manifest import Checkpoint, Manifest, StoredObject, checkpoint_key, manifest_key
 from ledger.objects import open_store
 from ledger.schema import SCHEMA_VERSION
-from tests.ledger_samples import RECORDED_AT, a_run
+from tests.ledger_samples import RECORDED_AT, a_run, trace_ids
 
 DAY = date(2026, 3, 1)
 NEXT_DAY = date(2026, 3, 2)

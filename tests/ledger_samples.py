@@ -26,7 +26,7 @@ from core.model import (
     Span,
 )
 from core.trace import Arm, QueryResult, StageRecord, Trace
-from ledger.encode import RunIdentity
+from ledger.encode import RunIdentity, identities
 
 STARTED_AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 RECORDED_AT = datetime(2026, 3, 1, 8, 5, 0, 123456, tzinfo=UTC)
@@ -46,6 +46,11 @@ def a_run(batch_id: str = "batch-1", *, attempt: int = 1) -> RunIdentity:
         rollout_percentage=25,
         hash_key=b"key of the tests",
     )
+
+
+def trace_ids(results: Sequence[QueryResult], *, run: RunIdentity) -> tuple[str, ...]:
+    """Ids of the traces, in the order of the results."""
+    return tuple(identity.trace_id for identity in identities(results, run=run))
 
 
 def a_passage(passage_id: str, text: str | None = None) -> Passage:

@@ -16,9 +16,9 @@ from core.ports import LedgerStore
 from core.trace import QueryResult
 from ledger.catalog import load_catalog
 from ledger.described import describe
-from ledger.encode import encode_traces, object_key, trace_ids
+from ledger.encode import encode_traces, object_key
 from ledger.manifest import Link, Manifest, manifest_key
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 
 DAY = date(2026, 3, 1)
 

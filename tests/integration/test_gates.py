@@ -16,7 +16,6 @@ from core.rollout.gates import GateMode, GateReport
 from core.rollout.plan import Phase, Step
 from core.rollout.verdict import Verdict
 from core.trace import QueryResult
-from ledger.encode import trace_ids
 from tasks.chunks import work_on_chunk
 from tasks.gates.evaluate import evaluate_gates
 from tasks.gates.frames import Scope
@@ -32,7 +31,7 @@ from tasks.summary import finish_run
 from tests.batch_samples import write_batch
 from tests.committed_ledger import write
 from tests.gate_samples import ENTERED_AT, NOW, SHADOW, TEN, a_scope, result_of, sample_rows, write_run
-from tests.ledger_samples import a_result, a_run
+from tests.ledger_samples import a_result, a_run, trace_ids
 
 RULES = (Rule("share", 0.1, 0.0, "few are bad"), Rule("rows", None, 1, "there are rows"))
 

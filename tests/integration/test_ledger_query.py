@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import ConfigError, InputError, StoreError, TransientStoreError
-from ledger.encode import encode_traces, trace_ids
+from ledger.encode import encode_traces
 from ledger.query import QueryTable, find_trace, run_query
 from ledger.schema import FILE_SCHEMA
 from ledger.view_sql import VIEWS
 from ledger.views import connect
 from tests.committed_ledger import NEXT_DAY, commit, write
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 
 
 @pytest.fixture(params=["local", "s3"])

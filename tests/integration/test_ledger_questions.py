@@ -10,11 +10,11 @@ import pytest
 
 from core.trace import QueryResult
 from ledger.column_table import columns_table
-from ledger.encode import RunIdentity, encode_traces, object_key, trace_ids
+from ledger.encode import RunIdentity, encode_traces, object_key
 from ledger.query import QueryTable, run_query
 from ledger.schema import mapping_table
 from tests.committed_ledger import DAY, NEXT_DAY, commit
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
 QUESTIONS = dict(re.findall(r"^### (\d+)\. .*?^```sql\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))

@@ -16,7 +16,7 @@ from core.ports import LedgerStore, ObjectInfo
 from ledger.catalog import load_catalog
 from ledger.checkpoints import commit, next_checkpoint
 from ledger.compact import compact
-from ledger.encode import encode_traces, keyed_hash, object_key, trace_ids
+from ledger.encode import encode_traces, keyed_hash, object_key
 from ledger.forget import forget, reapply
 from ledger.garbage import GcReport, collect
 from ledger.manifest import checkpoint_key, manifest_key
@@ -24,7 +24,7 @@ from ledger.objects import open_store
 from ledger.rewrite import Sizes
 from ledger.schema import SCHEMA_VERSION
 from ledger.verify import Finding, Problem, verify
-from tests.ledger_samples import RECORDED_AT, a_run
+from tests.ledger_samples import RECORDED_AT, a_run, trace_ids
 from tests.memory_ledger import MemoryLedgerStore
 from tests.upkeep_samples import DAY, Writer, as_version_1, live_ids, live_rows, results
 

@@ -15,14 +15,14 @@ import pytest
 
 import ledger.schema
 from core.model import Decision
-from ledger.encode import encode_traces, object_key, trace_ids
+from ledger.encode import encode_traces, object_key
 from ledger.manifest import manifest_key
 from ledger.objects import open_store
 from ledger.query import run_query
 from ledger.view_sql import VIEWS
 from ledger.views import connect
 from tests.committed_ledger import DAY, NEXT_DAY, commit, stored_object, write, write_checkpoint
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 
 BACKENDS = pytest.mark.parametrize("extension", [True, False], ids=["duckdb", "pyarrow"])
 

@@ -18,13 +18,13 @@ from core.errors import InputError
 from flows.maintain_ledger import MaintenanceError, maintain_ledger
 from flows.replay import ReplayDiffersError, replay, replay_table
 from ledger.catalog import load_catalog
-from ledger.encode import encode_traces, keyed_hash, object_key, trace_ids
+from ledger.encode import encode_traces, keyed_hash, object_key
 from ledger.forget import forget
 from ledger.objects import open_store
 from ledger.replay import Difference, Outcome, Replay
 from tasks.settings import load_settings
 from tasks.wiring import CLOCK, trace_spool
-from tests.ledger_samples import RECORDED_AT, a_run
+from tests.ledger_samples import RECORDED_AT, a_run, trace_ids
 from tests.upkeep_samples import DAY, Writer, live_ids, live_rows, results
 
 HASH = keyed_hash("ada", key=a_run().hash_key)

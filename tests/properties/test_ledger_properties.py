@@ -37,13 +37,13 @@ from core.model import (
     Span,
 )
 from core.trace import Arm, QueryResult, StageRecord, Trace
-from ledger.encode import TracePolicy, encode_traces, object_key, trace_ids, trace_rows
+from ledger.encode import TracePolicy, encode_traces, object_key, trace_rows
 from ledger.level import MIN_TRACE_BYTES, Level
 from ledger.location import is_inside
 from ledger.redaction import DEFAULT_PATTERNS, Redaction
 from ledger.rows import as_json_value, row_bytes
 from ledger.truncation import shorten
-from tests.ledger_samples import RECORDED_AT, a_run
+from tests.ledger_samples import RECORDED_AT, a_run, trace_ids
 
 UNMASKED = TracePolicy(redaction=Redaction())
 

@@ -11,11 +11,11 @@ import typer
 
 from core.errors import InputError
 from deployments.cli.main import app
-from ledger.encode import encode_traces, keyed_hash, object_key, trace_ids
+from ledger.encode import encode_traces, keyed_hash, object_key
 from ledger.objects import open_store
 from tasks.settings import load_settings
 from tasks.wiring import trace_spool
-from tests.ledger_samples import RECORDED_AT, a_run
+from tests.ledger_samples import RECORDED_AT, a_run, trace_ids
 from tests.upkeep_samples import DAY, Writer, live_rows, results
 
 KEY = a_run().hash_key.decode()

@@ -30,9 +30,9 @@ from core.model import (
     Span,
 )
 from core.trace import QueryResult, Trace, identify, input_digest
-from ledger.encode import Evaluation, RunIdentity, encode_traces, object_key, trace_ids
+from ledger.encode import Evaluation, RunIdentity, encode_traces, object_key
 from ledger.schema import FILE_SCHEMA, SCHEMA_VERSION
-from tests.ledger_samples import RECORDED_AT, STARTED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, STARTED_AT, a_result, a_run, trace_ids
 
 
 def rows_of(results: Sequence[QueryResult], run: RunIdentity | None = None) -> list[dict[str, object]]:

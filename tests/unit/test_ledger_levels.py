@@ -12,10 +12,10 @@ import pytest
 from core.errors import ConfigError
 from core.model import Decision, Reason, Selection
 from core.trace import QueryResult
-from ledger.encode import TracePolicy, encode_traces, trace_ids
+from ledger.encode import TracePolicy, encode_traces
 from ledger.level import Level
 from ledger.schema import dropped_at_min
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 
 MIN = TracePolicy(level=Level.MIN)
 

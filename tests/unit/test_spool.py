@@ -11,9 +11,9 @@ import pytest
 from core.adapters.manual_clock import ManualClock
 from core.errors import StoreError, TransientStoreError
 from ledger.described import describe, described_chunk
-from ledger.encode import encode_traces, object_key, trace_ids
+from ledger.encode import encode_traces, object_key
 from ledger.spool import DamagedEntryError, Entry, Kind, SetAside, Spool, SpoolFullError, Waiting, ledger_id
-from tests.ledger_samples import RECORDED_AT, a_result, a_run
+from tests.ledger_samples import RECORDED_AT, a_result, a_run, trace_ids
 from tests.spool_samples import DAY, LEDGER, PLENTY, key_of, rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -93,6 +94,15 @@ def test_passes_go_on_where_the_last_one_ended() -> None:
     first, second = passes({"neg_snli": pairs}, count=2)
     assert len(first) == len(second) == 50
     assert {*first, *second} == {*pairs}
+
+
+def test_a_pass_reads_as_much_of_snli_as_it_is_told() -> None:
+    """With 1.6, all of it once and six of ten pairs twice; the other origins stay as they are."""
+    by_origin = {name: tuple(Pair(str(n), "h", "e", name) for n in range(10)) for name in ("snli_dev", "neg_snli")}
+    (one,) = passes(by_origin, count=1, snli=1.6)
+    read = Counter(pair.premise for pair in one if pair.origin == "snli_dev")
+    assert sorted(read.values()) == [1] * 4 + [2] * 6
+    assert sum(pair.origin == "neg_snli" for pair in one) == 5
 
 
 def test_batches_hold_every_place_once_and_like_lengths() -> None:

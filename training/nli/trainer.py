@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -35,6 +35,9 @@ class Schedule:
         clip: the longest gradient.
         threads: of torch.
         words_learn: whether the word embeddings change too. They are half of all weights.
+        snli: which part of SNLI one pass reads.
+        first_pass: the pass over the mixture that is read first, from 0.
+        seed: of dropout, new layers and the order of the batches.
     """
 
     steps: int
@@ -49,6 +52,9 @@ class Schedule:
     clip: float = 1.0
     threads: int = 2
     words_learn: bool = False
+    snli: float = 1.0
+    first_pass: int = 0
+    seed: int = SEED
 
     def factor(self, step: int) -> float:
         """Share of the highest learning rate that holds at a step, from 0."""
@@ -57,9 +63,15 @@ class Schedule:
 
 
 def train(
-    by_origin: dict[str, tuple[Pair, ...]], held_out: Sequence[Pair], *, base: Path, work: Path, schedule: Schedule
+    by_origin: dict[str, tuple[Pair, ...]],
+    held_out: Sequence[Pair],
+    *,
+    base: Path,
+    work: Path,
+    schedule: Schedule,
+    begins_with: Mapping[str, Tensor] | None = None,
 ) -> CrossEncoder:
-    """Train a cross-encoder, going on from `work/checkpoint.pt` where one lies.
+    """Train a cross-encoder, going on from `work/checkpoint.pt` where one lies; one that has all its steps is done.
 
     Writes a line per 50 steps to `work/log.jsonl`, with the accuracy on the held-out pairs every 500 steps.
 
@@ -69,11 +81,15 @@ def train(
         base: folder with the starting weights and their tokenizer.
         work: folder for checkpoint and log.
         schedule: length and rates. A run may be gone on with another length before its rate begins to fall.
+        begins_with: the weights to begin with; without them those of `base`, and new layers.
     """
-    torch.manual_seed(SEED)
+    torch.manual_seed(schedule.seed)
     torch.set_num_threads(schedule.threads)
     model = CrossEncoder(dropout=schedule.dropout)
-    load_base(model, base / "model.safetensors")
+    if begins_with is None:
+        load_base(model, base / "model.safetensors")
+    else:
+        model.load_state_dict(begins_with)
     model.words.requires_grad_(requires_grad=schedule.words_learn)
     optimizer = _optimizer(model, schedule)
     work.mkdir(parents=True, exist_ok=True)
@@ -82,9 +98,12 @@ def train(
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
+        done = state["step"]
+        if done >= schedule.steps:
+            model.eval()
+            return model
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
-        done = state["step"]
     tokenizer_file = base / "tokenizer.json"
     watched, watched_labels = encode(held_out, tokenizer_file=tokenizer_file), labels_of(held_out)
     mean_loss, started, rows_seen = 0.0, time.monotonic(), 0
@@ -151,8 +170,8 @@ def accuracy_by_origin(logits: Tensor, labels: Tensor, pairs: Sequence[Pair]) ->
 def _stream(
     by_origin: dict[str, tuple[Pair, ...]], tokenizer_file: Path, schedule: Schedule
 ) -> Iterator[tuple[list[Encoded], Tensor]]:
-    chance = Random(SEED + 2)  # noqa: S311  (the same order each time is wanted)
-    for one in passes(by_origin, count=50):
+    chance = Random(schedule.seed + 2)  # noqa: S311  (the same order each time is wanted)
+    for one in passes(by_origin, count=50, snli=schedule.snli)[schedule.first_pass :]:
         encoded, labels = encode(one, tokenizer_file=tokenizer_file), labels_of(one)
         for places in batches(one, [len(row.ids) for row in encoded], rows=schedule.rows, chance=chance):
             yield [encoded[place] for place in places], labels[places]
