@@ -85,12 +85,7 @@ def train(
     """
     torch.manual_seed(schedule.seed)
     torch.set_num_threads(schedule.threads)
-    model = CrossEncoder(dropout=schedule.dropout)
-    if begins_with is None:
-        load_base(model, base / "model.safetensors")
-    else:
-        model.load_state_dict(begins_with)
-    model.words.requires_grad_(requires_grad=schedule.words_learn)
+    model = _beginning(base, schedule, begins_with)
     optimizer = _optimizer(model, schedule)
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
@@ -175,6 +170,16 @@ def _stream(
         encoded, labels = encode(one, tokenizer_file=tokenizer_file), labels_of(one)
         for places in batches(one, [len(row.ids) for row in encoded], rows=schedule.rows, chance=chance):
             yield [encoded[place] for place in places], labels[places]
+
+
+def _beginning(base: Path, schedule: Schedule, weights: Mapping[str, Tensor] | None) -> CrossEncoder:
+    model = CrossEncoder(dropout=schedule.dropout)
+    if weights is None:
+        load_base(model, base / "model.safetensors")
+    else:
+        model.load_state_dict(weights)
+    model.words.requires_grad_(requires_grad=schedule.words_learn)
+    return model
 
 
 def _optimizer(model: CrossEncoder, schedule: Schedule) -> torch.optim.AdamW:
