@@ -20,7 +20,7 @@ LIMIT_S = 0.5
 SLACK_S = 4.0  # what a loaded machine may add
 
 Behaviour: TypeAlias = Callable[[BaseHTTPRequestHandler, int], None]
-Served: TypeAlias = Callable[[Behaviour], PrefectStateStore]
+Served: TypeAlias = Callable[..., PrefectStateStore]
 
 
 def answering(status: int, body: str = "[]", **headers: str) -> Behaviour:
@@ -52,7 +52,7 @@ def served() -> Iterator[Served]:
     """Starts a server that behaves as told, except that no block has the name that is asked for, and opens a store."""
     ended = []
 
-    def serve(behaviour: Behaviour) -> PrefectStateStore:
+    def serve(behaviour: Behaviour, *, limit_s: float = LIMIT_S) -> PrefectStateStore:
         numbers = count()
 
         class Handler(BaseHTTPRequestHandler):
@@ -75,7 +75,7 @@ def served() -> Iterator[Served]:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        store = _store(f"http://127.0.0.1:{server.server_port}/api")
+        store = _store(f"http://127.0.0.1:{server.server_port}/api", limit_s)
         ended.append((store, server, thread))
         return store
 
@@ -87,9 +87,9 @@ def served() -> Iterator[Served]:
         thread.join()
 
 
-def _store(url: str) -> PrefectStateStore:
+def _store(url: str, limit_s: float = LIMIT_S) -> PrefectStateStore:
     """A store with a short time limit."""
-    return PrefectStateStore(clock=ManualClock(), api_url=url, time_limit_s=LIMIT_S)
+    return PrefectStateStore(clock=ManualClock(), api_url=url, time_limit_s=limit_s)
 
 
 def _failure(store: PrefectStateStore) -> StoreError:
@@ -156,7 +156,7 @@ def test_server_that_answers_drop_by_drop_is_transient_in_time(served: Served) -
 )
 def test_server_that_is_in_trouble_is_transient_in_time(served: Served, behaviour: Behaviour, told: str) -> None:
     """Whatever the server asks for, nobody waits an hour for it."""
-    error = _failure(served(behaviour))
+    error = _failure(served(behaviour, limit_s=SLACK_S))  # a loaded machine may take long to answer at all
     assert isinstance(error, TransientStoreError)
     assert told in str(error)
 
