@@ -1,8 +1,8 @@
 """The trainings whose weights are averaged into one model.
 
-All begin with the same weights, so their ends lie near each other, and the mean of the weights is a network that errs
-less than any of them and takes no longer than one (Wortsman et al. 2022, arXiv 2203.05482; that a run may begin again
-where another ended is from Izmailov et al. 2018, arXiv 1803.05407).
+All begin with the same weights, so their ends lie near each other, and the mean of the weights can err less than each
+of them in a network of one's size (Wortsman et al. 2022, arXiv 2203.05482; that a run may begin again where another
+ended is from Izmailov et al. 2018, arXiv 1803.05407). training/README.md has what it is worth here.
 """
 
 from __future__ import annotations
